@@ -1,0 +1,72 @@
+"""`mlkit export`: a trained model becomes a bundle."""
+
+from pathlib import Path
+
+import typer
+
+from . import console
+
+
+def export(
+    source: str = typer.Argument(
+        metavar="SOURCE",
+        help="A model file (ONNX, LightGBM, XGBoost, CatBoost, .pt2, pickle), an importable object such as "
+        "train.py:model, or an MLflow URI (runs:/…, models:/…).",
+    ),
+    out: Path = typer.Option(help="The bundle to make: a new directory, or a file ending in .mlkit."),
+    sample: Path | None = typer.Option(
+        None, help="Rows like those that the model was trained on: Parquet, CSV, NDJSON, Arrow or .npz."
+    ),
+    target: str | None = typer.Option(None, help="The sample's column that the model predicts; it is left out."),
+    name: str | None = typer.Option(None, help="The bundle's name. Default: the name of --out."),
+    tolerance: float = typer.Option(1e-4, help="The largest relative error that an answer may have."),
+    trust_pickle: bool = typer.Option(
+        False, "--trust-pickle", help="Open a pickle or joblib file, which runs the code inside of it."
+    ),
+    register: str | None = typer.Option(None, help="Register the bundle in MLflow, as models:/NAME."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Export a trained model into a bundle, and check that it answers as the original does.
+
+    \b
+    Example:
+      mlkit export train.py:model --sample data/flights.parquet \\
+        --target arr_delay --out bundles/eta
+    """
+    from mlops_kit.exporters.export import export as export_model
+
+    exported = export_model(
+        source,
+        out=out,
+        sample=sample,
+        target=target,
+        name=name,
+        tolerance=tolerance,
+        trust_pickle=trust_pickle,
+        register=register,
+    )
+    manifest, parity = exported.bundle.manifest, exported.bundle.manifest.parity
+    if json:
+        console.print_json(
+            {
+                "bundle": str(out),
+                "name": manifest.name,
+                "digest": exported.bundle.digest,
+                "parity": {
+                    "rows": parity.rows,
+                    "largest_error": parity.largest_error,
+                    "notes": list(parity.notes),
+                },
+                "registered_version": exported.registered_version,
+            }
+        )
+        return
+    console.print_line(f"{out}  {exported.bundle.digest}")
+    console.note(
+        f"{manifest.source.description} ({manifest.source.framework}): {parity.rows} rows compared "
+        f"with the original, largest error {parity.largest_error:.2g}"
+    )
+    for remark in parity.notes:
+        console.note(f"note: {remark}")
+    if exported.registered_version:
+        console.note(f"registered as {register}/{exported.registered_version}")

@@ -1,0 +1,83 @@
+"""`mlkit inspect`: what is in a bundle."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from . import console
+
+if TYPE_CHECKING:
+    from mlops_kit.bundle.manifest import Manifest, Parameters
+
+
+def inspect(
+    bundle: str = typer.Argument(
+        metavar="BUNDLE", help="A bundle's directory, a .mlkit archive, or an MLflow URI."
+    ),
+    json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Show what a bundle takes and gives, where it came from, and where its parameters are.
+
+    \b
+    Example:
+      mlkit inspect bundles/eta
+    """
+    from mlops_kit.bundle.locate import load_bundle
+
+    found = load_bundle(bundle)
+    manifest = found.manifest
+    if json:
+        import json as codec
+
+        console.print_json({"digest": found.digest, **codec.loads(manifest.to_bytes())})
+        return
+    facts = {
+        "name": manifest.name,
+        "digest": found.digest,
+        "source": f"{manifest.source.framework}: {manifest.source.description}",
+        "versions": ", ".join(f"{name} {version}" for name, version in manifest.source.versions.items()),
+        "converted": manifest.source.variant,
+        "parity": f"{manifest.parity.rows} rows compared, largest error {manifest.parity.largest_error:.2g} "
+        f"(tolerance {manifest.parity.tolerance:.2g})",
+        "parameters": _where_parameters_are(manifest.parameters),
+        "row block": str(manifest.row_block),
+    }
+    for name, value in facts.items():
+        console.print_line(f"{name:<11}{value}")
+    for remark in manifest.parity.notes:
+        console.print_line(f"{'note':<11}{remark}")
+    _print_tables(manifest)
+
+
+def _where_parameters_are(parameters: "Parameters") -> str:
+    parts = []
+    if parameters.weights_values:
+        size = console.human_bytes(parameters.weights_bytes)
+        parts.append(f"{parameters.weights_values:,} in {parameters.weights_tensors} tensors ({size})")
+    if parameters.attribute_values:
+        parts.append(
+            f"{parameters.attribute_values:,} inside of graph nodes (trees and linear models keep them there)"
+        )
+    return "; ".join(parts) or "none"
+
+
+def _print_tables(manifest: "Manifest") -> None:
+    from rich.table import Table
+
+    columns = Table("input", "dtype", "shape", "missing values", box=None)
+    for column in manifest.signature.columns:
+        columns.add_row(column.name, column.dtype, _shape(column.shape), "taken" if column.nullable else "refused")
+    outputs = Table("output", "dtype", "shape", box=None)
+    for output in manifest.signature.outputs:
+        outputs.add_row(output.name, output.dtype, _shape(output.shape))
+    files = Table("file", "size", "sha256", box=None)
+    for entry in manifest.files:
+        files.add_row(entry.name, console.human_bytes(entry.size), entry.sha256[:16])
+    printer = console.table_console()
+    for table in (columns, outputs, files):
+        printer.print()
+        printer.print(table)
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return " × ".join("any" if size is None else str(size) for size in shape)

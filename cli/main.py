@@ -1,0 +1,101 @@
+"""The entry point: registers the commands, and turns errors into text and exit codes.
+
+0 done · 1 it ran and the answer is no · 2 could not run · 101 a bug in mlkit · 130 interrupted.
+"""
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from mlops_kit.errors import MlkitError, ParityError
+
+from . import console
+from .batch_predict import batch_predict
+from .doctor import doctor
+from .export import export
+from .init import init
+from .inspect import inspect
+from .predict import predict
+from .verify import verify
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+app = typer.Typer(
+    name="mlkit",
+    help="One trained model, exported once, run in every prediction mode.",
+    epilog="Start with: mlkit init eta",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings=CONTEXT,
+)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from mlops_kit import __version__
+
+        console.print_line(f"mlkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    """One trained model, exported once, run in every prediction mode."""
+
+
+for command in (init, export, inspect, verify, predict, batch_predict, doctor):
+    app.command(context_settings=CONTEXT)(command)
+
+
+def run() -> NoReturn:
+    """Run the command line and exit with the code that the outcome has."""
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:
+        if os.environ.get("MLKIT_DEBUG") and not isinstance(error, (typer.TyperException, SystemExit)):
+            raise
+        code = _report(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: BaseException) -> int:
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else 1
+        case typer.TyperException():
+            _show_usage_error(error)
+            return 2
+        case typer.Abort() | KeyboardInterrupt():
+            console.note("interrupted")
+            return 130
+        case MlkitError():
+            console.print_error(error.what, error.why, error.fix)
+            return 1 if isinstance(error, ParityError) else 2
+        case PermissionError() | OSError(errno=28):
+            console.print_error(
+                f"{error.filename or 'the disk'}: {error.strerror}", fix="free some space, or choose another place"
+            )
+            return 2
+        case _:
+            kind = type(error).__name__
+            console.print_error(
+                f"a bug in mlkit: {kind}: {error}", fix="run again with MLKIT_DEBUG=1 and report what it prints"
+            )
+            return 101
+
+
+def _show_usage_error(error: typer.TyperException) -> None:
+    """Typer's own message knows the command and points to its --help."""
+    show = getattr(error, "show", None)
+    if callable(show):
+        show()
+    else:
+        console.print_error(str(error), fix="mlkit --help")

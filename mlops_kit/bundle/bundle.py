@@ -1,0 +1,50 @@
+"""Open a bundle: read the manifest, check every file, audit the graph. Only then may a runtime see it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from mlops_kit.bundle import graph as graphs
+from mlops_kit.bundle.files import check_file, read_limited
+from mlops_kit.bundle.manifest import FILE_NAME as MANIFEST
+from mlops_kit.bundle.manifest import MAX_BYTES as MAX_MANIFEST_BYTES
+from mlops_kit.bundle.manifest import Manifest, digest_of, parse_manifest
+from mlops_kit.errors import BundleError
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A checked bundle. `directory` has no symbolic link in it, so a later switch of `current` does not mix
+    two versions; `owner` keeps an unpacked archive's temporary directory alive.
+    """
+
+    directory: Path
+    manifest: Manifest
+    digest: str
+    owner: object = None
+
+    @property
+    def model_path(self) -> Path:
+        """Path of model.onnx, for the runtime."""
+        return self.directory / graphs.FILE_NAME
+
+
+def open_bundle(directory: Path, owner: object = None) -> Bundle:
+    """Check a bundle directory and return it. Raises BundleError with the file and the reason."""
+    root = directory.resolve()
+    if not root.is_dir():
+        raise BundleError(
+            str(directory), "there is no such directory", "check the path; mlkit export makes a bundle"
+        )
+    data = read_limited(root, MANIFEST, MAX_MANIFEST_BYTES)
+    manifest = parse_manifest(data)
+    for entry in manifest.files:
+        check_file(root, entry)
+    graphs.check_graph(read_graph(root), {entry.name: entry.size for entry in manifest.files})
+    return Bundle(root, manifest, digest_of(data), owner)
+
+
+def read_graph(directory: Path) -> onnx.ModelProto:
+    """The graph of a bundle, without its external data."""
+    return graphs.parse_graph(read_limited(directory, graphs.FILE_NAME, graphs.MAX_BYTES))

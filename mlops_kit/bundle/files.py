@@ -1,0 +1,131 @@
+"""The files of a bundle on disk: checked before anything reads them, written all or nothing."""
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlops_kit.bundle.manifest import FileEntry
+from mlops_kit.errors import BundleError, UsageError
+
+CHUNK = 2**20
+
+
+def read_limited(directory: Path, name: str, limit: int) -> bytes:
+    """Read a whole file of a bundle, refusing one larger than `limit` bytes before reading it."""
+    size = _regular_size(directory, name)
+    if size > limit:
+        raise BundleError(name, f"it has {size} bytes, more than the {limit} that a {name} may have")
+    return (directory / name).read_bytes()
+
+
+def check_file(directory: Path, entry: FileEntry) -> None:
+    """Refuse a file that is not regular, is linked elsewhere, or differs in size or content from `entry`."""
+    size = _regular_size(directory, entry.name)
+    if size != entry.size:
+        raise BundleError(entry.name, f"it has {size} bytes and the manifest says {entry.size}")
+    if hash_file(directory / entry.name) != entry.sha256:
+        raise BundleError(entry.name, "its content differs from the checksum in the manifest")
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_file(path: Path) -> FileEntry:
+    """The manifest's entry for a file just written."""
+    return FileEntry(path.name, path.stat().st_size, hash_file(path))
+
+
+def _regular_size(directory: Path, name: str) -> int:
+    try:
+        status = os.lstat(directory / name)
+    except FileNotFoundError as error:
+        raise BundleError(name, f"it is missing from {directory}") from error
+    except OSError as error:
+        raise BundleError(name, f"it cannot be read ({error.strerror})") from error
+    if stat.S_ISLNK(status.st_mode):
+        raise BundleError(name, "it is a symbolic link", "copy the bundle with its links followed (cp -rL)")
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleError(name, "it is not a regular file")
+    if status.st_nlink > 1:
+        raise BundleError(
+            name, "it is hard-linked, so somebody may change it from elsewhere", "copy the bundle (cp -r)"
+        )
+    return status.st_size
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A fresh directory beside `target` that becomes `target` by one rename when the block succeeds.
+
+    When the block fails, nothing is left. Raises UsageError if `target` exists, before and after the block.
+    """
+    refuse_existing(target)
+    parent = target.absolute().parent
+    first_new = _first_missing(parent)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=parent))
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {parent}", error.strerror or str(error), "choose another --out"
+        ) from error
+    try:
+        yield staging
+        for path in staging.iterdir():
+            sync(path)
+        staging.chmod(0o777 & ~current_umask())
+        refuse_existing(target)
+        staging.rename(target)
+        sync(parent)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        if first_new is not None:
+            _remove_empty(parent, first_new)
+        raise
+
+
+def refuse_existing(target: Path) -> None:
+    """A bundle is never overwritten."""
+    if os.path.lexists(target):
+        raise UsageError(
+            f"{target} exists", "a bundle is never overwritten", "choose another --out, or remove it first"
+        )
+
+
+def sync(path: Path) -> None:
+    """Push a file's or a directory's content to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def current_umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _first_missing(path: Path) -> Path | None:
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    return missing[-1] if missing else None
+
+
+def _remove_empty(path: Path, last: Path) -> None:
+    for folder in (path, *path.parents):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        if folder == last:
+            return

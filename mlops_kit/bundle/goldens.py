@@ -1,0 +1,39 @@
+"""goldens.parquet: rows with the outputs that the original framework gave, to ask again anywhere."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from mlops_kit.errors import BundleError
+from mlops_kit.frames import columns_of, frame_of
+from mlops_kit.schema import Columns, Signature
+
+FILE_NAME = "goldens.parquet"
+INPUT, OUTPUT = "input.", "output."
+
+
+def write_goldens(directory: Path, rows: Columns, answers: Columns) -> None:
+    """Write rows and answers; the same data gives the same bytes."""
+    columns = {INPUT + name: values for name, values in rows.items()}
+    columns |= {OUTPUT + name: values for name, values in answers.items()}
+    frame_of(columns).write_parquet(directory / FILE_NAME, compression="zstd", statistics=False)
+
+
+def read_goldens(directory: Path, signature: Signature) -> tuple[Columns, Columns]:
+    """The rows, and the answers of the original framework. Raises BundleError if they do not fit."""
+    try:
+        columns, _ = columns_of(pl.read_parquet(directory / FILE_NAME))
+        rows = {c.name: columns[INPUT + c.name] for c in signature.columns}
+        answers = {o.name: columns[OUTPUT + o.name] for o in signature.outputs}
+    except (pl.exceptions.PolarsError, OSError, KeyError) as error:
+        raise BundleError(FILE_NAME, f"it cannot be read, or lacks a column of the signature ({error})") from error
+    return _shaped(rows, {c.name: c.shape for c in signature.columns}), answers
+
+
+def _shaped(rows: Columns, shapes: dict[str, tuple[int | None, ...]]) -> Columns:
+    """An empty list column has lost its inner dimensions; give them back."""
+    return {
+        name: values if len(values) else np.empty((0, *(size or 0 for size in shapes[name])), values.dtype)
+        for name, values in rows.items()
+    }

@@ -1,0 +1,141 @@
+"""Every error that mlkit raises on purpose.
+
+MlkitError                  what happened, why, what to try next
+├── UsageError              the arguments do not make sense together, or name something that is not there
+├── MissingExtraError       a Python package that this step needs is not installed
+├── SourceError             the thing to export cannot be read or recognised
+│   └── UntrustedPickleError    reading it would execute code, and nobody consented
+├── SampleError             the sample rows do not fit the model, or cannot be read
+├── ConversionError         the model has no faithful ONNX form
+│   └── ParityError         it was converted, but answers differently from the original
+├── BundleError             a bundle that is damaged, hostile or of an unknown format
+└── InputError              rows that the model cannot take
+    ├── MissingColumnsError
+    └── ColumnValueError
+
+Errors carry facts and own their sentence. They know nothing of HTTP or colour: the server
+maps a type to a status, the command line maps it to text and an exit code.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class MlkitError(Exception):
+    """An expected failure: `what` happened, `why`, and the next thing to try (`fix`)."""
+
+    def __init__(self, what: str, why: str = "", fix: str = "") -> None:
+        super().__init__(". ".join(part.rstrip(".") for part in (what, why, fix) if part))
+        self.what = what
+        self.why = why
+        self.fix = fix
+
+
+class UsageError(MlkitError):
+    """The request itself cannot be carried out as given."""
+
+
+class MissingExtraError(MlkitError):
+    """A package of an extra is not installed; names the extra that brings it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}",
+            "it is not installed here",
+            f"pip install 'mlops-kit[{extra}]'",
+        )
+
+
+class SourceError(MlkitError):
+    """The model to export cannot be read, or is of no known kind."""
+
+
+class UntrustedPickleError(SourceError):
+    """A pickle runs code when it is read; that needs the user's consent."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} is a pickle, and mlkit does not open it unasked",
+            "reading a pickle executes whatever code its author put inside",
+            "if you trust where the file comes from, add --trust-pickle",
+        )
+
+
+class SampleError(MlkitError):
+    """The sample cannot be read, or has a column that no model can take."""
+
+
+class ConversionError(MlkitError):
+    """The model, or a part of it, has no faithful ONNX form."""
+
+
+class ParityError(ConversionError):
+    """The converted model answers differently from the original beyond the tolerance."""
+
+
+class BundleError(MlkitError):
+    """A bundle is refused: names the file and the reason."""
+
+    def __init__(self, file: str, why: str, fix: str = "") -> None:
+        super().__init__(f"{file}: refused", why, fix or "export the model again, or fetch the bundle again")
+        self.file = file
+
+
+class InputError(MlkitError):
+    """Rows that do not fit the model's signature."""
+
+
+class MissingColumnsError(InputError):
+    """Columns that the model needs are absent; suggests the names that look alike."""
+
+    def __init__(self, missing: Sequence[str], available: Iterable[str]) -> None:
+        names = list(available)
+        plural = "s" if len(missing) > 1 else ""
+        super().__init__(
+            f"missing column{plural}: {listed(missing)}",
+            f"the input has {listed(names) if names else 'no columns'}",
+            suggestion(missing, names) or "add the missing values, or export the model without that column",
+        )
+        self.missing = tuple(missing)
+
+
+class ColumnValueError(InputError):
+    """A value of one column cannot become what the model takes; never echoes the value itself."""
+
+    def __init__(self, column: str, expected: str, found: str, row: int | None = None) -> None:
+        where = "" if row is None else f", row {row}"
+        super().__init__(
+            f"column {column!r}{where}: {found} where the model takes {expected}",
+            fix=f"give {expected} for {column!r}, or leave the row out",
+        )
+        self.column = column
+        self.expected = expected
+        self.found = found
+        self.row = row
+
+    def shifted(self, rows: int) -> "ColumnValueError":
+        """The same error, `rows` further down: a slice knows only its own row numbers."""
+        return ColumnValueError(
+            self.column, self.expected, self.found, None if self.row is None else self.row + rows
+        )
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names for a message, quoted, not too many.
+
+    >>> listed(["a", "b", "c"], most=2)
+    "'a', 'b' and 1 more"
+    """
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def suggestion(wanted: Sequence[str], available: Sequence[str]) -> str:
+    """The names that look alike, as a question; empty if there are none.
+
+    >>> suggestion(["dep_dely"], ["dep_delay", "origin"])
+    "did you mean 'dep_delay' for 'dep_dely'?"
+    """
+    pairs = [(name, get_close_matches(name, available, n=1)) for name in wanted]
+    hints = [f"{close[0]!r} for {name!r}" for name, close in pairs if close]
+    return f"did you mean {', '.join(hints)}?" if hints else ""

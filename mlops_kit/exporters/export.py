@@ -1,0 +1,136 @@
+"""Export: adapt the model, convert it, compare it with the original, and only then write the bundle."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mlops_kit.bundle import archive, mlflow_registry
+from mlops_kit.bundle.bundle import Bundle, open_bundle
+from mlops_kit.bundle.files import describe_file, refuse_existing, staged
+from mlops_kit.bundle.goldens import write_goldens
+from mlops_kit.bundle.graph import foreign_operators
+from mlops_kit.bundle.locate import load_bundle
+from mlops_kit.bundle.manifest import FILE_NAME as MANIFEST
+from mlops_kit.bundle.manifest import Manifest, Source
+from mlops_kit.bundle.mlmodel import FILE_NAME as MLMODEL
+from mlops_kit.bundle.mlmodel import describe_for_mlflow
+from mlops_kit.bundle.weights import count_parameters, split_weights
+from mlops_kit.errors import ConversionError, MissingColumnsError, UsageError
+from mlops_kit.exporters.columnar import expose_columns
+from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
+from mlops_kit.exporters.resolve import exporter_of
+from mlops_kit.exporters.samples import read_sample, refuse_unsupported
+from mlops_kit.exporters.sources import read_source
+from mlops_kit.exporters.trial import Trial, choose_conversion, reference_rows
+from mlops_kit.parity import DEFAULT_TOLERANCE
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The bundle that was written, and its version in the registry if it was registered."""
+
+    bundle: Bundle
+    registered_version: str | None = None
+
+
+def export(
+    model: object,
+    *,
+    out: str | Path,
+    sample: Any = None,
+    target: str | None = None,
+    name: str | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    trust_pickle: bool = False,
+    register: str | None = None,
+) -> Exported:
+    """Export a trained model into a bundle at `out`, a new directory or a `.mlkit` archive.
+
+    `model` is a fitted model, or what the command line takes: a file, `train.py:model`, an MLflow URI.
+    `sample` has rows like those it was trained on (a file, a frame, or columns by name), from which come the
+    columns' names and dtypes and the rows to compare the answers on. Beyond `tolerance` (relative, see
+    `parity.py`) the export fails. `register` is `models:/NAME`.
+
+    Raises SourceError, SampleError, ConversionError, ParityError, UsageError; then nothing is written.
+    """
+    out = Path(out)
+    refuse_existing(out)
+    if not 0 < tolerance < 1:
+        raise UsageError(
+            f"a tolerance of {tolerance} makes no sense", "it is a relative error", "give 0.0001, say"
+        )
+    if register is not None:
+        mlflow_registry.check_register_uri(register)
+    if isinstance(model, (str, Path)):
+        model = read_source(model, trust_pickle)
+    rows = None if sample is None else read_sample(sample, target)
+    source = _adapt(model, rows)
+    trial = choose_conversion(source, reference_rows(source, rows), tolerance)
+    bundle = _write(out, name or _default_name(out), source, trial)
+    if register is None:
+        return Exported(bundle)
+    tags = {"mlkit.digest": bundle.digest, "mlkit.name": bundle.manifest.name}
+    return Exported(bundle, mlflow_registry.register(bundle.directory, register, tags))
+
+
+def _adapt(model: object, sample: Sample | None) -> SourceModel:
+    exporter = exporter_of(model)
+    try:
+        source = exporter.adapt(model, sample)
+    except MissingColumnsError as error:
+        if sample is not None:
+            refuse_unsupported(sample, error)
+        raise
+    return replace(source, conversions=lambda: _exposed(source))
+
+
+def _exposed(source: SourceModel) -> Iterator[Conversion]:
+    for conversion in source.conversions():
+        exposed = expose_columns(conversion)
+        if foreign := foreign_operators(exposed.graph):
+            domain, operator = foreign[0]
+            raise ConversionError(
+                f"the graph calls {operator} of the domain {domain!r}",
+                "which the runtime does not have",
+                "convert the model with standard ONNX operators only",
+            )
+        yield exposed
+
+
+def _write(out: Path, name: str, source: SourceModel, trial: Trial) -> Bundle:
+    if out.suffix != archive.SUFFIX:
+        with staged(out) as directory:
+            _fill(directory, name, source, trial)
+        return open_bundle(out)
+    with tempfile.TemporaryDirectory(prefix="mlkit-") as directory:
+        folder = Path(directory)
+        manifest = _fill(folder, name, source, trial)
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        archive.write_archive(folder, manifest, out)
+    return load_bundle(out)
+
+
+def _fill(directory: Path, name: str, source: SourceModel, trial: Trial) -> Manifest:
+    conversion = trial.conversion
+    split_weights(conversion.graph, directory)
+    write_goldens(directory, trial.golden_rows, trial.golden_answers)
+    (directory / MLMODEL).write_text(describe_for_mlflow(conversion.signature), encoding="utf-8")
+    manifest = Manifest(
+        name=name,
+        source=Source(source.framework, source.description, dict(source.versions), conversion.variant),
+        signature=conversion.signature,
+        row_block=trial.row_block,
+        parameters=count_parameters(conversion.graph),
+        parity=trial.parity,
+        files=tuple(describe_file(path) for path in sorted(directory.iterdir())),
+    )
+    (directory / MANIFEST).write_bytes(manifest.to_bytes())
+    for path in directory.iterdir():
+        path.chmod(0o644)
+    return manifest
+
+
+def _default_name(out: Path) -> str:
+    return out.absolute().name.removesuffix(archive.SUFFIX)

@@ -1,0 +1,1 @@
+"""How rows arrive and how predictions leave. Nothing else differs between the modes."""

@@ -1,0 +1,1 @@
+"""Batch prediction: score everything that is stored, and store the answers."""

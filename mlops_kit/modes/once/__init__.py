@@ -1,0 +1,1 @@
+"""One-off predictions: a few rows as text in, their predictions as text out."""

@@ -1,0 +1,1 @@
+"""Run tensors through a model."""
