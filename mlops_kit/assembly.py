@@ -122,7 +122,7 @@ def _numbers(values: Array, column: Column) -> Array:
         )
     if column.dtype in FLOATS:
         return np.array([_as_float(value) for value in values.flat]).reshape(values.shape)
-    if not kinds <= WHOLE_TYPES and not column.dtype == "bool":
+    if not kinds <= WHOLE_TYPES and column.dtype != "bool":
         _check_kind(np.array([_as_float(value) for value in values.flat]).reshape(values.shape), column)
     return _integers(values, column)
 

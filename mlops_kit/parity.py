@@ -51,7 +51,7 @@ def compare(want: Columns, got: Columns, tolerance: float) -> Comparison:
         if values.dtype.kind == "f":
             found = numeric_errors(values, got[name])
         else:
-            differs = (values != got[name]).reshape(rows, -1).any(axis=1)
+            differs = _by_row(np.asarray(values != got[name])).any(axis=1)
             differs &= ~_is_tied(want, tolerance)
             flipped |= differs
             found = np.where(differs, np.inf, 0.0)
@@ -67,10 +67,9 @@ def numeric_errors(want: Array, got: Array) -> Array:
     >>> numeric_errors(np.array([100.0, 0.0]), np.array([101.0, 0.0]))
     array([0.00666667, 0.        ])
     """
-    rows = len(want)
-    want, got = want.astype(np.float64).reshape(rows, -1), got.astype(np.float64).reshape(rows, -1)
+    want, got = _by_row(want).astype(np.float64), _by_row(got).astype(np.float64)
     if want.shape != got.shape:
-        return np.full(rows, np.inf)
+        return np.full(len(want), np.inf)
     finite = np.abs(want[np.isfinite(want)])
     scale = float(np.median(finite)) if finite.size else 0.0
     scale = scale or (float(finite.max()) if finite.size else 0.0) or 1.0
@@ -79,6 +78,10 @@ def numeric_errors(want: Array, got: Array) -> Array:
     errors[(want == got) | (np.isnan(want) & np.isnan(got))] = 0.0
     errors[np.isnan(errors)] = np.inf
     return np.asarray(errors.max(axis=1, initial=0.0))
+
+
+def _by_row(values: Array) -> Array:
+    return values.reshape(len(values), int(np.prod(values.shape[1:])))
 
 
 def check_goldens(predictor: Predictor) -> Comparison:
@@ -93,7 +96,7 @@ def check_goldens(predictor: Predictor) -> Comparison:
 def find_row_block(
     predictor_of: Callable[[int], Predictor], rows: Columns, candidates: tuple[int, ...]
 ) -> int | None:
-    """The smallest row block for which a row's answer is the same bits in batches of every size, if there is one."""
+    """The smallest row block for which a row's answer is the same bits in batches of every size, if any."""
     count = len(next(iter(rows.values())))
     for block in candidates:
         predictor = predictor_of(block)

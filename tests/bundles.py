@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mlops_kit.bundle.files import describe_file
 from mlops_kit.bundle.goldens import write_goldens
-from mlops_kit.bundle.manifest import Manifest, Parameters, Parity, Source
+from mlops_kit.bundle.manifest import Manifest, Parity, Source
 from mlops_kit.bundle.mlmodel import describe_for_mlflow
-from mlops_kit.bundle.weights import split_weights
+from mlops_kit.bundle.weights import count_parameters, split_weights
 from mlops_kit.schema import Column, Output, Signature, Tensor
 
 WIDTH = 80
@@ -59,7 +59,7 @@ def write_bundle(directory: Path, graph: onnx.ModelProto | None = None, name: st
         source=Source("by hand", "a linear model", {}, "float32"),
         signature=SIGNATURE,
         row_block=2,
-        parameters=Parameters(1, WEIGHTS.size, WEIGHTS.nbytes, 0),
+        parameters=count_parameters(graph),
         parity=Parity(5, 5, 1e-4, 0.0, "prediction", 0, 0),
         files=tuple(describe_file(path) for path in sorted(directory.iterdir())),
     )

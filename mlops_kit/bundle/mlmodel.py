@@ -11,8 +11,9 @@ from mlops_kit.schema import FLOATS, INTEGERS, Column, Output, Signature, Tensor
 
 FILE_NAME = "MLmodel"
 
+# Always "double", because MLflow refuses to narrow what it is given, and narrows it for the graph itself.
 COLUMN_TYPES = {
-    "bool": "boolean", "string": "string", "float16": "float", "float32": "float", "float64": "double",
+    "bool": "boolean", "string": "string", "float16": "double", "float32": "double", "float64": "double",
     "int8": "integer", "int16": "integer", "uint8": "integer", "uint16": "integer", "int32": "integer",
     "uint32": "long", "int64": "long", "uint64": "long",
 }  # fmt: skip
@@ -22,7 +23,12 @@ def describe_for_mlflow(signature: Signature) -> str:
     """The file's text. JSON is YAML, and leaves no doubt about quoting."""
     document = {
         "flavors": {
-            "onnx": {"code": None, "data": "model.onnx", "onnx_version": version("onnx")},
+            "onnx": {
+                "code": None,
+                "data": "model.onnx",
+                "onnx_version": version("onnx"),
+                "providers": ["CPUExecutionProvider"],
+            },
             "python_function": {"data": "model.onnx", "loader_module": "mlflow.onnx"},
         },
         "signature": {"inputs": json.dumps(_inputs(signature)), "outputs": json.dumps(_outputs(signature))},
@@ -38,7 +44,7 @@ def _inputs(signature: Signature) -> list[dict[str, Any]]:
 
 
 def _column(column: Column, tensor: Tensor) -> dict[str, Any]:
-    # MLflow passes values on as they are, so the type to declare is the one that the graph takes.
+    # MLflow passes whole numbers on as they are, so the type to declare is the one that the graph takes.
     dtype = tensor.dtype if column.dtype in FLOATS + INTEGERS else column.dtype
     return {"name": column.name, "type": COLUMN_TYPES[dtype], "required": True}
 

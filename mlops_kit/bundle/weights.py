@@ -13,6 +13,7 @@ from google.protobuf.message import EncodeError, Message
 from safetensors.numpy import save_file
 
 from mlops_kit.bundle.graph import FILE_NAME, MAX_BYTES, walk_nodes
+from mlops_kit.bundle.manifest import Parameters
 from mlops_kit.errors import ConversionError
 from mlops_kit.schema import Array
 
@@ -82,7 +83,7 @@ def _serialize(definition: onnx.ModelProto) -> bytes:
     return data
 
 
-def count_parameters(graph: onnx.ModelProto) -> dict[str, dict[str, int]]:
+def count_parameters(graph: onnx.ModelProto) -> Parameters:
     """How many parameter values lie in initializers, and how many numbers in the attributes of ML operators.
 
     Tree ensembles, linear models, SVMs and scalers of the ai.onnx.ml domain keep theirs in node attributes.
@@ -95,14 +96,12 @@ def count_parameters(graph: onnx.ModelProto) -> dict[str, dict[str, int]]:
         if node.domain == "ai.onnx.ml"
         for attribute in node.attribute
     )
-    return {
-        "weights": {
-            "tensors": len(counts),
-            "values": sum(values for values, _ in counts),
-            "bytes": sum(values * size for values, size in counts),
-        },
-        "attributes": {"values": sum(numbers)},
-    }
+    return Parameters(
+        weights_tensors=len(counts),
+        weights_values=sum(values for values, _ in counts),
+        weights_bytes=sum(values * size for values, size in counts),
+        attribute_values=sum(numbers),
+    )
 
 
 def _weights(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

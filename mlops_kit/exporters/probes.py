@@ -51,9 +51,7 @@ def make_probes(columns: tuple[Column, ...], sample: Columns) -> list[Probe]:
     probes = []
     for column in columns:
         for kind, value in _values(column, sample[column.name]):
-            changed = np.empty_like(base[column.name]) if value is not None else base[column.name].astype(object)
-            changed[...] = value
-            probes.append(Probe(column.name, kind, {**base, column.name: changed}))
+            probes.append(Probe(column.name, kind, {**base, column.name: np.array([value], _dtype(column))}))
     return probes
 
 
@@ -76,6 +74,13 @@ def ask(reference: Callable[[Columns], Columns], probes: list[Probe]) -> Answere
         accepted += [(probe, select_rows(answers, slice(i, i + 1))) for i, probe in enumerate(batch)]
     found = tuple(probe for probe, _ in accepted)
     return Answered(found, join_rows([dict(a) for _, a in accepted]) if accepted else {}, tuple(refused))
+
+
+def _dtype(column: Column) -> str:
+    """Wide enough for what is made up: a sample may have whole numbers where the model takes any."""
+    if column.dtype == "string":
+        return "object"
+    return "float64" if column.dtype in FLOATS else column.dtype
 
 
 def _remarkable_rows(values: Array) -> Iterator[int]:

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import pickle
 import sys
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,7 @@ def _unpickle(path: Path) -> object:
     sys.path.insert(0, str(path.absolute().parent))
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            return joblib.load(path)
+            return _torch_load(path) if zipfile.is_zipfile(path) else joblib.load(path)
     except MlkitError:
         raise
     except (ImportError, AttributeError) as error:
@@ -101,6 +102,15 @@ def _unpickle(path: Path) -> object:
         raise SourceError(f"{path}: the pickle is damaged", str(error), "save the model again") from error
     finally:
         sys.path.pop(0)
+
+
+def _torch_load(path: Path) -> object:
+    """torch.save writes a ZIP archive with a pickle inside, which only torch reads."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("torch", "torch", f"reading {path}") from error
+    return torch.load(path, map_location="cpu", weights_only=False)
 
 
 def _import_object(module_name: str, attribute: str) -> object:

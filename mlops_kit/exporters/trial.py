@@ -1,11 +1,16 @@
 """Try the ONNX forms of a model until one answers as the original does."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 
+from mlops_kit.bundle.graph import FILE_NAME as MODEL_FILE
 from mlops_kit.bundle.manifest import Parity
+from mlops_kit.bundle.weights import split_weights
 from mlops_kit.errors import BundleError, ConversionError, MlkitError, ParityError, SampleError
 from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
 from mlops_kit.exporters.probes import Answered, Probe, ask, choose_sample_rows, make_probes
@@ -92,7 +97,7 @@ def choose_conversion(source: SourceModel, reference: Reference, tolerance: floa
 
 
 def _try(conversion: Conversion, reference: Reference, tolerance: float) -> Trial:
-    runtime = OnnxRuntime(conversion.graph.SerializeToString())
+    runtime = _load(conversion.graph)
     signature = _with_nullability(conversion.signature, reference.columns)
 
     def predictor_of(block: int) -> Predictor:
@@ -125,6 +130,14 @@ def _try(conversion: Conversion, reference: Reference, tolerance: float) -> Tria
         block or 1,
         *_goldens(reference),
     )
+
+
+def _load(graph: onnx.ModelProto) -> OnnxRuntime:
+    """Load as a bundle is loaded, because one protocol buffer holds no more than 2 GiB. The weights stay mapped
+    when their file is gone."""
+    with tempfile.TemporaryDirectory(prefix="mlkit-") as directory:
+        split_weights(graph, Path(directory))
+        return OnnxRuntime(Path(directory) / MODEL_FILE)
 
 
 def _check_small_batches(predictor: Predictor, reference: Reference) -> None:

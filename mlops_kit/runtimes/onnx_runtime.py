@@ -47,7 +47,7 @@ def session_options() -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are raised, too; on stderr they would be noise
     return options
 
 

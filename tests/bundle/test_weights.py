@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from safetensors import safe_open
 
+from mlops_kit.bundle.manifest import Parameters
 from mlops_kit.bundle.weights import count_parameters, split_weights
 
 GRID = np.arange(12, dtype=np.float32).reshape(3, 4) / 7
@@ -129,7 +130,7 @@ def test_what_leaves_the_graph(tensor: onnx.TensorProto, files: int, tmp_path: P
     assert (tmp_path / "weights.safetensors").exists() == (files == 2)
     loaded = onnx.load(tmp_path / "model.onnx").graph.initializer[0]
     np.testing.assert_array_equal(numpy_helper.to_array(loaded), numpy_helper.to_array(tensor))
-    assert count_parameters(model)["weights"]["tensors"] == files - 1
+    assert count_parameters(model).weights_tensors == files - 1
 
 
 def test_weights_of_many_dtypes_load_in_the_runtime(tmp_path: Path) -> None:
@@ -168,13 +169,10 @@ def test_parameters_of_ml_operators_are_counted_apart() -> None:
         helper.make_node("Add", ["s", "bias"], ["y"]),
     ]
     model = build(nodes, numpy_helper.from_array(ONES, "bias"), numpy_helper.from_array(np.array([1]), "axis"))
-    assert count_parameters(model) == {
-        "weights": {"tensors": 1, "values": 4, "bytes": 16},
-        "attributes": {"values": 8},
-    }
+    assert count_parameters(model) == Parameters(1, 4, 16, attribute_values=8)
 
 
 def test_parameters_are_counted_without_the_weights_file(tmp_path: Path) -> None:
     split_weights(linear(), tmp_path)
     definition = onnx.load(tmp_path / "model.onnx", load_external_data=False)
-    assert count_parameters(definition)["weights"] == {"tensors": 2, "values": 15, "bytes": 60}
+    assert count_parameters(definition) == Parameters(2, 15, 60, attribute_values=0)

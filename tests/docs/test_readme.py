@@ -1,0 +1,19 @@
+from pathlib import Path
+
+from mlops_kit_cli.main import app
+
+from tests.docs.reference import COMMANDS, replace_reference
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_command_reference_is_what_help_says() -> None:
+    text = README.read_text()
+    assert replace_reference(text) == text, "run `make docs`"
+
+
+def test_the_reference_has_every_command() -> None:
+    names = {
+        command.callback.__name__.replace("_", "-") for command in app.registered_commands if command.callback
+    }
+    assert names == set(COMMANDS)
