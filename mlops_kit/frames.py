@@ -61,7 +61,7 @@ def columns_of(frame: pl.DataFrame) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def frame_of(columns: Columns) -> pl.DataFrame:
-    """A frame with nested lists where a column has more than one dimension."""
+    """A frame; a column of more than one dimension becomes one of fixed-size arrays."""
     return pl.DataFrame([_series(name, values) for name, values in columns.items()])
 
 
@@ -88,7 +88,10 @@ def _column(series: pl.Series) -> Array | None:
         return series.to_numpy().astype(object)
     if isinstance(dtype, (pl.Categorical, pl.Enum)):
         return series.cast(pl.String).to_numpy().astype(object)
-    if isinstance(dtype, (pl.List, pl.Array)):
+    if isinstance(dtype, pl.Array):
+        values = series.to_numpy()
+        return values if values.dtype.kind in "fiub" else None
+    if isinstance(dtype, pl.List):
         return _nested(series)
     return None
 
@@ -104,9 +107,4 @@ def _nested(series: pl.Series) -> Array | None:
 def _series(name: str, values: Array) -> pl.Series:
     if values.dtype == object:
         return pl.Series(name, values.tolist(), dtype=pl.String)
-    if values.ndim == 1:
-        return pl.Series(name, values)
-    dtype: Any = pl.Series(values.reshape(-1)[:0]).dtype
-    for _ in range(values.ndim - 1):
-        dtype = pl.List(dtype)
-    return pl.Series(name, values.tolist(), dtype=dtype)
+    return pl.Series(name, values)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from mlops_kit.errors import BundleError
@@ -28,12 +27,4 @@ def read_goldens(directory: Path, signature: Signature) -> tuple[Columns, Column
         answers = {o.name: columns[OUTPUT + o.name] for o in signature.outputs}
     except (pl.exceptions.PolarsError, OSError, KeyError) as error:
         raise BundleError(FILE_NAME, f"it cannot be read, or lacks a column of the signature ({error})") from error
-    return _shaped(rows, {c.name: c.shape for c in signature.columns}), answers
-
-
-def _shaped(rows: Columns, shapes: dict[str, tuple[int | None, ...]]) -> Columns:
-    """An empty list column has lost its inner dimensions; give them back."""
-    return {
-        name: values if len(values) else np.empty((0, *(size or 0 for size in shapes[name])), values.dtype)
-        for name, values in rows.items()
-    }
+    return rows, answers

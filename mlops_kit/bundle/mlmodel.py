@@ -38,7 +38,9 @@ def describe_for_mlflow(signature: Signature) -> str:
 
 def _inputs(signature: Signature) -> list[dict[str, Any]]:
     by_name = {column.name: column for column in signature.columns}
-    if any(column.shape for column in signature.columns):
+    # MLflow hands columns of text on in pandas' own type, which ONNX Runtime does not take; as a tensor,
+    # a text column arrives as a NumPy array.
+    if any(column.shape or column.dtype == "string" for column in signature.columns):
         return [_tensor(t.name, t.dtype, by_name[t.columns[0]].shape) for t in signature.tensors]
     return [_column(by_name[name], tensor) for tensor in signature.tensors for name in tensor.columns]
 
@@ -61,5 +63,5 @@ def _output(output: Output) -> dict[str, Any]:
 
 def _tensor(name: str, dtype: str, shape: tuple[int | None, ...]) -> dict[str, Any]:
     sizes = [-1, *(-1 if size is None else size for size in shape)]
-    kind = "str" if dtype == "string" else dtype
+    kind = "object" if dtype == "string" else dtype
     return {"name": name, "type": "tensor", "tensor-spec": {"dtype": kind, "shape": sizes}}

@@ -99,7 +99,7 @@ def _expose_outputs(graph: onnx.GraphProto, signature: Signature, rewrite: _Rewr
     values = {value.name: value for value in graph.output}
     exposed, results = [], []
     for output in signature.outputs:
-        info, result = _expose_output(values[output.tensor], output, rewrite)
+        info, result = _expose_output(graph, values[output.tensor], output, rewrite)
         exposed.append(info)
         results.append(result)
     del graph.output[:]
@@ -108,14 +108,28 @@ def _expose_outputs(graph: onnx.GraphProto, signature: Signature, rewrite: _Rewr
 
 
 def _expose_output(
-    value: onnx.ValueInfoProto, output: Output, rewrite: _Rewrite
+    graph: onnx.GraphProto, value: onnx.ValueInfoProto, output: Output, rewrite: _Rewrite
 ) -> tuple[onnx.ValueInfoProto, Output]:
-    if output.index is None:
+    if output.index is not None:
+        index = _constant(rewrite, f"column__{output.index}", output.index)
+        rewrite.behind.append(helper.make_node("Gather", [output.tensor, index], [output.name], axis=1))
+    elif not output.shape and len(value.type.tensor_type.shape.dim) == 2:
+        inner = f"{output.tensor}__matrix"
+        _rename_value(graph, output.tensor, inner)
+        _constant(rewrite, "rows__shape", [-1])
+        rewrite.behind.append(helper.make_node("Reshape", [inner, "rows__shape"], [output.name]))
+    else:
         return value, output
-    index = _constant(rewrite, f"column__{output.index}", output.index)
-    rewrite.behind.append(helper.make_node("Gather", [output.tensor, index], [output.name], axis=1))
     info = helper.make_tensor_value_info(output.name, value.type.tensor_type.elem_type, ["rows"])
     return info, Output(output.name, output.dtype, output.name)
+
+
+def _rename_value(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        _rename_inputs(node, old, new)
+        for index, name in enumerate(node.output):
+            if name == old:
+                node.output[index] = new
 
 
 def _constant(rewrite: _Rewrite, name: str, value: int | list[int]) -> str:

@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 
 from mlops_kit.bundle.files import staged, sync
 from mlops_kit.errors import ColumnValueError, InputError, MissingColumnsError, UsageError, listed
-from mlops_kit.frames import columns_of
+from mlops_kit.frames import columns_of, frame_of
 from mlops_kit.predictor import Predictor
-from mlops_kit.schema import Array
 
 SLICE_ROWS = 16_384
 """Rows of one run: large enough to make its overhead vanish, small enough to stay in the cache."""
@@ -148,22 +147,15 @@ def _score(predictor: Predictor, batch: pa.RecordBatch, keep: tuple[str, ...]) -
     if wrong := [name for name in others if name in needed]:
         raise InputError(f"column {wrong[0]!r} is {others[wrong[0]]}", "which no model takes", "cast it first")
     outputs = predictor.predict_columns(columns)
-    kept = {name: batch.column(name) for name in keep}
-    return pa.table({**kept, **{name: _arrow(values) for name, values in outputs.items()}})
+    # By way of Polars, because PyArrow imports pandas to see whether that is what it was given.
+    answers = frame_of(outputs).to_arrow()
+    kept = [batch.column(name) for name in keep]
+    return pa.Table.from_arrays([*kept, *answers.columns], [*keep, *answers.column_names])
 
 
 def _no_rows(parquet: pq.ParquetFile, columns: list[str]) -> pa.RecordBatch:
     schema = pa.schema([parquet.schema_arrow.field(name) for name in columns])
-    return pa.RecordBatch.from_pylist([], schema)
-
-
-def _arrow(values: Array) -> pa.Array:
-    if values.dtype == object:
-        return pa.array(values, pa.string())
-    flat = pa.array(values.reshape(-1))
-    for size in reversed(values.shape[1:]):
-        flat = pa.FixedSizeListArray.from_arrays(flat, size)
-    return flat
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def _open(file: Path) -> pq.ParquetFile:
