@@ -13,9 +13,9 @@ from typing import Literal
 Level = Literal["ok", "missing", "problem"]
 
 EXTRAS = {
-    "sklearn": ("scikit-learn", "skl2onnx", "onnxmltools", "pandas"),
-    "lightgbm": ("lightgbm",),
-    "xgboost": ("xgboost", "onnxmltools"),
+    "sklearn": ("scikit-learn", "skl2onnx", "pandas"),
+    "lightgbm": ("lightgbm", "pandas"),
+    "xgboost": ("xgboost", "pandas", "scikit-learn"),
     "catboost": ("catboost",),
     "torch": ("torch", "onnxscript"),
     "mlflow": ("mlflow",),

@@ -7,7 +7,14 @@ from typing import cast
 from mlops_kit.errors import SourceError
 from mlops_kit.exporters.interface import Exporter
 
-MODULES = ("onnx_file", "lightgbm", "xgboost", "catboost", "torch", "sklearn")
+MODULES = (
+    "onnx_file.exporter",
+    "lightgbm.exporter",
+    "xgboost.exporter",
+    "catboost.exporter",
+    "torch.exporter",
+    "sklearn",
+)
 """The more particular first: an LGBMRegressor is a scikit-learn estimator, too."""
 
 HEAD_BYTES = 4096

@@ -134,7 +134,8 @@ def _try(conversion: Conversion, reference: Reference, tolerance: float) -> Tria
 
 def _load(graph: onnx.ModelProto) -> OnnxRuntime:
     """Load as a bundle is loaded, because one protocol buffer holds no more than 2 GiB. The weights stay mapped
-    when their file is gone."""
+    when their file is gone.
+    """
     with tempfile.TemporaryDirectory(prefix="mlkit-") as directory:
         split_weights(graph, Path(directory))
         return OnnxRuntime(Path(directory) / MODEL_FILE)

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import joblib
@@ -51,13 +50,13 @@ def fit_model(rows: pd.DataFrame) -> object:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = make_rows()
     (tmp_path / "train.py").write_text(TRAIN)
     rows.to_csv(tmp_path / "rows.csv", index=False)
     joblib.dump(fit_model(rows), tmp_path / "model.joblib")
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 ROW = json.dumps({"city": "Rome", "size": 30.5})

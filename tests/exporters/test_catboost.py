@@ -9,7 +9,7 @@ import pytest
 
 import mlops_kit
 from mlops_kit.errors import ConversionError, MissingColumnsError, SourceError
-from mlops_kit.exporters import catboost as exporter
+from mlops_kit.exporters.catboost import exporter
 from mlops_kit.exporters.interface import Sample
 from mlops_kit.schema import Array
 from tests.exporters.boosting import (

@@ -11,8 +11,8 @@ import pytest
 
 import mlops_kit
 from mlops_kit.errors import ConversionError, MissingColumnsError, SampleError, SourceError
-from mlops_kit.exporters import lightgbm as exporter
 from mlops_kit.exporters.interface import Sample
+from mlops_kit.exporters.lightgbm import exporter
 from mlops_kit.schema import Array, Columns
 from tests.exporters.boosting import (
     LEVEL,

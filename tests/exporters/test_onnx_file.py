@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import mlops_kit
 from mlops_kit.errors import ConversionError, MissingColumnsError, MlkitError, SampleError, SourceError
-from mlops_kit.exporters import onnx_file
 from mlops_kit.exporters.interface import Sample
+from mlops_kit.exporters.onnx_file import exporter as onnx_file
 from mlops_kit.schema import Columns
 
 FLOAT, DOUBLE, HALF = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16

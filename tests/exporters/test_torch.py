@@ -13,8 +13,8 @@ from safetensors import safe_open
 
 import mlops_kit
 from mlops_kit.errors import ConversionError, MissingColumnsError, MissingExtraError, MlkitError, SampleError
-from mlops_kit.exporters import torch as exporter
 from mlops_kit.exporters.interface import Sample
+from mlops_kit.exporters.torch import exporter
 from mlops_kit.schema import Columns
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlops_kit.errors import SourceError
-from mlops_kit.exporters import torch as exporter
+from mlops_kit.exporters.torch import exporter
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra torch)")
 

@@ -8,8 +8,8 @@ import pytest
 
 import mlops_kit
 from mlops_kit.errors import ConversionError, SampleError, SourceError
-from mlops_kit.exporters import xgboost as exporter
 from mlops_kit.exporters.interface import Sample
+from mlops_kit.exporters.xgboost import exporter
 from mlops_kit.schema import Array
 from tests.exporters.boosting import (
     LEVEL,

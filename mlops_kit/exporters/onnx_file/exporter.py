@@ -12,11 +12,11 @@ import onnxruntime
 from mlops_kit.assembly import assemble
 from mlops_kit.bundle.graph import external_tensors, foreign_operators
 from mlops_kit.errors import BundleError, ConversionError, InputError, SampleError, SourceError
-from mlops_kit.exporters.graph_inputs import GraphInput, bind_columns
+from mlops_kit.exporters.graphs.inputs import GraphInput, bind_columns
+from mlops_kit.exporters.graphs.inspection import DTYPE_NAMES, dims_of, real_inputs, strip_traces
 from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
-from mlops_kit.exporters.onnx_graph import DTYPE_NAMES, dims_of, real_inputs, strip_traces
-from mlops_kit.exporters.onnx_outputs import PROBED_ROWS, Answer, declare_outputs, find_answers, read_answers
-from mlops_kit.exporters.onnx_reading import looks_like_onnx, read_onnx
+from mlops_kit.exporters.onnx_file.outputs import PROBED_ROWS, Answer, declare_outputs, find_answers, read_answers
+from mlops_kit.exporters.onnx_file.reading import looks_like_onnx, read_onnx
 from mlops_kit.frames import select_rows
 from mlops_kit.runtimes.onnx_runtime import OnnxRuntime
 from mlops_kit.schema import Array, Columns, Signature

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlops_kit.errors import ConversionError, MissingColumnsError, SampleError
-from mlops_kit.exporters.graph_building import GraphBuilder, make_tensor
+from mlops_kit.exporters.graphs.building import GraphBuilder, make_tensor
 from mlops_kit.exporters.interface import Sample
 from mlops_kit.schema import FLOATS, Array, Column, Columns, Tensor
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlops_kit.errors import MissingColumnsError, MlkitError, SampleError, listed
-from mlops_kit.exporters.torch_graph import FAILURES, reason_of
+from mlops_kit.exporters.torch.graph import FAILURES, reason_of
 from mlops_kit.schema import Array, Column, Columns, Signature, Tensor
 
 MOST_ATTEMPTS = 64

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from mlops_kit.errors import ConversionError, SampleError
-from mlops_kit.exporters.onnx_graph import DTYPE_NAMES, dims_of, output_of
+from mlops_kit.exporters.graphs.inspection import DTYPE_NAMES, dims_of, output_of
 from mlops_kit.schema import Array, Output
 
 PROBED_ROWS = 3

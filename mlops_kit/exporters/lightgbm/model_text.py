@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from mlops_kit.errors import ConversionError
-from mlops_kit.exporters.tree_ensemble import Tree
+from mlops_kit.exporters.trees.ensemble import Tree
 from mlops_kit.schema import Array
 
 ZERO = float(np.float32(1e-35))

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mlops_kit.exporters.graph_building import GraphBuilder
+from mlops_kit.exporters.graphs.building import GraphBuilder
 from mlops_kit.exporters.interface import Conversion
-from mlops_kit.exporters.tree_ensemble import Tree, tree_ensemble
-from mlops_kit.exporters.tree_inputs import Feature, build_matrix
-from mlops_kit.exporters.tree_outputs import Head, add_outputs
+from mlops_kit.exporters.trees.ensemble import Tree, tree_ensemble
+from mlops_kit.exporters.trees.inputs import Feature, build_matrix
+from mlops_kit.exporters.trees.outputs import Head, add_outputs
 from mlops_kit.schema import Array, Signature
 
 Prepare = Callable[[GraphBuilder, str, Array], str]

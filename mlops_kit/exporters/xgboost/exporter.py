@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from mlops_kit.errors import ConversionError, MissingExtraError, SourceError
-from mlops_kit.exporters import tree_outputs as links
-from mlops_kit.exporters.graph_building import GraphBuilder
+from mlops_kit.exporters.graphs.building import GraphBuilder
 from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
-from mlops_kit.exporters.tree_inputs import (
+from mlops_kit.exporters.trees import outputs as links
+from mlops_kit.exporters.trees.inputs import (
     Feature,
     category_column,
     match_names,
@@ -28,10 +28,9 @@ from mlops_kit.exporters.tree_inputs import (
     set_missing_value,
     truncate,
 )
-from mlops_kit.exporters.tree_model import Prepare, TreeModel, convert
-from mlops_kit.exporters.tree_outputs import Head, class_labels, name_outputs
-from mlops_kit.exporters.ubjson import check_ubjson
-from mlops_kit.exporters.xgboost_json import (
+from mlops_kit.exporters.trees.model import Prepare, TreeModel, convert
+from mlops_kit.exporters.trees.outputs import Head, class_labels, name_outputs
+from mlops_kit.exporters.xgboost.model_json import (
     DTYPE,
     EXPONENTIAL,
     ModelJson,
@@ -39,6 +38,7 @@ from mlops_kit.exporters.xgboost_json import (
     feature_categories,
     read_trees,
 )
+from mlops_kit.exporters.xgboost.ubjson import check_ubjson
 from mlops_kit.schema import FLOATS, Array, Columns
 
 PLAIN = frozenset(

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from mlops_kit.errors import ConversionError, MissingExtraError, SourceError
-from mlops_kit.exporters import tree_outputs as links
-from mlops_kit.exporters.catboost_json import DTYPE, ModelJson, check_features, read_trees
+from mlops_kit.exporters.catboost.model_json import DTYPE, ModelJson, check_features, read_trees
 from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
-from mlops_kit.exporters.tree_inputs import Feature, match_names, number_column
-from mlops_kit.exporters.tree_model import TreeModel, convert
-from mlops_kit.exporters.tree_outputs import Head, class_labels, name_outputs
+from mlops_kit.exporters.trees import outputs as links
+from mlops_kit.exporters.trees.inputs import Feature, match_names, number_column
+from mlops_kit.exporters.trees.model import TreeModel, convert
+from mlops_kit.exporters.trees.outputs import Head, class_labels, name_outputs
 from mlops_kit.schema import Array, Columns
 
 INPUT_DTYPE = "float32"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlops_kit.errors import ConversionError
-from mlops_kit.exporters.tree_ensemble import Tree, add_bases
+from mlops_kit.exporters.trees.ensemble import Tree, add_bases
 from mlops_kit.schema import Array
 
 DTYPE = "float32"

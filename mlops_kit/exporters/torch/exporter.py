@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlops_kit.errors import ConversionError, MissingExtraError, SourceError
+from mlops_kit.exporters.graphs.inspection import real_inputs
 from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
-from mlops_kit.exporters.onnx_graph import real_inputs
-from mlops_kit.exporters.torch_archive import clean_archive, is_archive
-from mlops_kit.exporters.torch_graph import FAILURES, convert, quiet, reason_of
-from mlops_kit.exporters.torch_network import Network, answer, of_module, of_program
+from mlops_kit.exporters.torch.archive import clean_archive, is_archive
+from mlops_kit.exporters.torch.graph import FAILURES, convert, quiet, reason_of
+from mlops_kit.exporters.torch.network import Network, answer, of_module, of_program
 
 
 def recognises(model: object) -> bool:

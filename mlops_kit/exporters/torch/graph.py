@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from mlops_kit.errors import ConversionError
-from mlops_kit.exporters.onnx_graph import strip_traces
+from mlops_kit.exporters.graphs.inspection import strip_traces
 
 if TYPE_CHECKING:
     import torch

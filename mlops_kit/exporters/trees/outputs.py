@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_kit.exporters.graph_building import GraphBuilder
+from mlops_kit.exporters.graphs.building import GraphBuilder
 from mlops_kit.schema import Array, Output
 
 Link = Callable[[GraphBuilder, str, str], str]

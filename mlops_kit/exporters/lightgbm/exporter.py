@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from mlops_kit.errors import ConversionError, MissingExtraError, SourceError
-from mlops_kit.exporters import tree_outputs as links
-from mlops_kit.exporters.graph_building import GraphBuilder
+from mlops_kit.exporters.graphs.building import GraphBuilder
 from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
-from mlops_kit.exporters.lightgbm_text import (
+from mlops_kit.exporters.lightgbm.model_text import (
     ZERO,
     ModelText,
     categorical_features,
@@ -26,8 +25,9 @@ from mlops_kit.exporters.lightgbm_text import (
     read_trees,
     zero_features,
 )
-from mlops_kit.exporters.tree_ensemble import add_bases
-from mlops_kit.exporters.tree_inputs import (
+from mlops_kit.exporters.trees import outputs as links
+from mlops_kit.exporters.trees.ensemble import add_bases
+from mlops_kit.exporters.trees.inputs import (
     Category,
     Feature,
     category_column,
@@ -36,8 +36,8 @@ from mlops_kit.exporters.tree_inputs import (
     set_missing,
     truncate,
 )
-from mlops_kit.exporters.tree_model import Prepare, TreeModel, convert
-from mlops_kit.exporters.tree_outputs import Head, class_labels, name_outputs
+from mlops_kit.exporters.trees.model import Prepare, TreeModel, convert
+from mlops_kit.exporters.trees.outputs import Head, class_labels, name_outputs
 from mlops_kit.schema import FLOATS, Array, Columns
 
 DTYPE = "float64"

@@ -9,9 +9,9 @@ import numpy as np
 
 from mlops_kit.assembly import assemble
 from mlops_kit.errors import ConversionError, SampleError
-from mlops_kit.exporters.graph_inputs import GraphInput, bind_columns
-from mlops_kit.exporters.onnx_graph import output_of
-from mlops_kit.exporters.torch_graph import (
+from mlops_kit.exporters.graphs.inputs import GraphInput, bind_columns
+from mlops_kit.exporters.graphs.inspection import output_of
+from mlops_kit.exporters.torch.graph import (
     FAILURES,
     capture,
     input_values,
@@ -20,7 +20,7 @@ from mlops_kit.exporters.torch_graph import (
     quiet,
     reason_of,
 )
-from mlops_kit.exporters.torch_inputs import Forward, bind, some_rows
+from mlops_kit.exporters.torch.inputs import Forward, bind, some_rows
 from mlops_kit.schema import DTYPES, Array, Columns, Output, Signature
 
 if TYPE_CHECKING:
