@@ -18,6 +18,7 @@ from .export import export
 from .init import init
 from .inspect import inspect
 from .predict import predict
+from .settings import read_settings
 from .verify import verify
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
-    context_settings=CONTEXT,
+    context_settings=CONTEXT | {"auto_envvar_prefix": "MLKIT"},
 )
 
 
@@ -43,11 +44,16 @@ def _print_version(is_wanted: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", help="Print the version.", is_eager=True, callback=_print_version
     ),
 ) -> None:
     """One trained model, exported once, run in every prediction mode."""
+    commands = getattr(context.command, "commands", {})
+    context.default_map = read_settings(
+        {name: [parameter.name for parameter in command.params] for name, command in commands.items()}
+    )
 
 
 for command in (init, export, inspect, verify, predict, batch_predict, doctor):

@@ -34,15 +34,15 @@ class Answered:
     refused: tuple[Probe, ...]
 
 
-def choose_sample_rows(columns: Columns, most: int = MOST_SAMPLE_ROWS) -> dict[str, Array]:
-    """Up to `most` rows evenly spread, and those with each column's extremes and its first missing value."""
+def choose_sample_rows(columns: Columns, most: int = MOST_SAMPLE_ROWS) -> Array:
+    """Indices of up to `most` rows evenly spread, and of each column's extremes and first missing value."""
     count = len(next(iter(columns.values())))
     if count <= most:
-        return dict(columns)
+        return np.arange(count)
     chosen = set(np.linspace(0, count - 1, most).astype(int).tolist())
     for values in columns.values():
         chosen |= set(_remarkable_rows(values))
-    return select_rows(columns, np.array(sorted(chosen)))
+    return np.array(sorted(chosen))
 
 
 def make_probes(columns: tuple[Column, ...], sample: Columns) -> list[Probe]:

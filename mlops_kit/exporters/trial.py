@@ -21,20 +21,26 @@ from mlops_kit.runtimes.onnx_runtime import OnnxRuntime
 from mlops_kit.schema import FLOATS, Array, Column, Columns, Signature
 
 ROW_BLOCKS = (1, 2, 4, 8, 16)
+INVENTED_ROWS = 64
 MOST_GOLDENS = 32
 """Of the sample's rows and of the probes, each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Rows with the original's answers: first `sample_rows` of the sample, then the probes it takes."""
+    """Rows with the original's answers: first those of the sample, by their indices in it, then the probes."""
 
     rows: Columns
     answers: Columns
-    sample_rows: int
+    sample_indices: Array
     probes: tuple[Probe, ...]
     columns: tuple[Column, ...]
     notes: tuple[str, ...]
+
+    @property
+    def sample_rows(self) -> int:
+        """How many of the rows are of the sample."""
+        return len(self.sample_indices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,11 @@ def reference_rows(source: SourceModel, sample: Sample | None) -> Reference:
     """
     if sample is None:
         rows = _invented_rows(source.columns)
+        indices = np.arange(INVENTED_ROWS)
     else:
-        rows = choose_sample_rows({c.name: sample.columns[c.name] for c in source.columns})
+        rows = {column.name: sample.columns[column.name] for column in source.columns}
+        indices = choose_sample_rows(rows)
+        rows = select_rows(rows, indices)
     try:
         answers = source.reference(rows)
     except MlkitError:
@@ -69,11 +78,10 @@ def reference_rows(source: SourceModel, sample: Sample | None) -> Reference:
         ) from error
     asked = ask(source.reference, make_probes(source.columns, rows))
     columns = tuple(_narrowed(column, asked, rows[column.name]) for column in source.columns)
-    count = len(next(iter(rows.values())))
     return Reference(
         join_rows([rows, *(probe.row for probe in asked.probes)]),
         join_rows([answers, asked.answers]) if asked.probes else answers,
-        count,
+        indices,
         asked.probes,
         columns,
         tuple(_refusal_notes(asked)),
@@ -110,7 +118,7 @@ def _try(conversion: Conversion, reference: Reference, tolerance: float) -> Tria
         raise ConversionError(f"the converted model ({conversion.variant}) does not run", str(error)) from error
     reference, signature, comparison = _without_wrong_nulls(reference, signature, comparison, tolerance)
     if not comparison.is_within(tolerance):
-        raise _parity_error(conversion, reference, comparison, tolerance)
+        raise _parity_error(predictor_of(1), reference, comparison, tolerance)
     block = find_row_block(predictor_of, _repeated(reference.rows), ROW_BLOCKS)
     notes = reference.notes
     if block is None:
@@ -175,7 +183,7 @@ def _without_wrong_nulls(
     reference = Reference(
         select_rows(reference.rows, rows),
         select_rows(reference.answers, rows),
-        reference.sample_rows,
+        reference.sample_indices,
         tuple(reference.probes[i] for i in kept),
         columns,
         (*reference.notes, *notes),
@@ -208,28 +216,33 @@ def _refusal_notes(asked: Answered) -> Iterator[str]:
 
 
 def _words(kind: str) -> str:
-    return {"unseen": "an unseen category", "zero": "zero"}.get(kind, f"values {kind} the sample's range")
+    return {"unseen": "an unseen category", "zero": "zero", "missing": "a missing value"}.get(
+        kind, f"values {kind} the sample's range"
+    )
 
 
 def _parity_error(
-    conversion: Conversion, reference: Reference, comparison: Comparison, tolerance: float
+    predictor: Predictor, reference: Reference, comparison: Comparison, tolerance: float
 ) -> ParityError:
     row, output = comparison.worst_row, comparison.worst_output
-    beyond = int((comparison.errors > tolerance).sum())
+    got = predictor.predict_columns(select_rows(reference.rows, slice(row, row + 1)))
+    flips = f" and {comparison.flipped_labels} labels flipped" if comparison.flipped_labels else ""
     values = ", ".join(f"{name}={_shown(values[row])}" for name, values in list(reference.rows.items())[:12])
-    origin = f"sample row {row}"
-    if row >= reference.sample_rows:
-        probe = reference.probes[row - reference.sample_rows]
-        origin = f"a made-up row with {_words(probe.kind)} in {probe.column!r}"
-    flips = f", {comparison.flipped_labels} labels flipped" if comparison.flipped_labels else ""
     return ParityError(
-        f"the exported model ({conversion.variant}) answers differently in {beyond} of {len(comparison.errors)} "
-        f"rows{flips}; the largest error is {comparison.largest_error:.2g} and the tolerance {tolerance:.2g}",
-        f"worst: {output!r} of {origin} ({values}), where the original gives "
-        f"{_shown(reference.answers[output][row])}; numbers beyond 2^24 or very close to a tree's thresholds do "
-        "not fit into float32, and a category may be treated differently by the converter",
+        f"the exported model answers differently in {int((comparison.errors > tolerance).sum())} of "
+        f"{len(comparison.errors)} rows: largest error {comparison.largest_error:.2g}{flips}, tolerance {tolerance:.2g}",
+        f"the worst is {_origin(reference, row)} ({values}): {output} is {_shown(got[output][0])} and the original "
+        f"gives {_shown(reference.answers[output][row])}. Numbers beyond 2^24, or very close to a tree's thresholds, "
+        "do not fit into float32; and a converter may treat a category or a missing value in its own way",
         "train on float32 values or scale large numbers down, or allow more with --tolerance",
     )
+
+
+def _origin(reference: Reference, row: int) -> str:
+    if row < reference.sample_rows:
+        return f"row {reference.sample_indices[row]} of the sample"
+    probe = reference.probes[row - reference.sample_rows]
+    return f"a made-up row with {_words(probe.kind)} in {probe.column!r}"
 
 
 def _shown(value: object) -> str:
@@ -257,10 +270,10 @@ def _repeated(rows: Columns, most_values: int = 2_000_000) -> dict[str, Array]:
     return select_rows(rows, indices)
 
 
-def _invented_rows(columns: tuple[Column, ...], count: int = 64) -> dict[str, Array]:
+def _invented_rows(columns: tuple[Column, ...]) -> dict[str, Array]:
     """Rows for a model that came without a sample. Seeded, so that the same model gives the same bundle."""
     random = np.random.default_rng(0)
-    return {column.name: _invented(column, count, random) for column in columns}
+    return {column.name: _invented(column, INVENTED_ROWS, random) for column in columns}
 
 
 def _invented(column: Column, count: int, random: np.random.Generator) -> Array:

@@ -227,7 +227,7 @@ def test_beyond_the_tolerance_the_export_fails_and_leaves_nothing(project: Path)
     before = tree(project)
     done = mlkit("export", "train.py:model", *GOOD, "--out", "rent")
     assert done.returncode == 1
-    assert "where the original gives" in done.stderr
+    assert "and the original gives" in done.stderr
     assert tree(project) == before
 
 

@@ -34,7 +34,7 @@ from sklearn import (
     tree,
 )
 
-from mlops_kit.schema import Array, Columns
+from mlops_kit.schema import Array
 
 ROWS = 150
 RANDOM = np.random.default_rng(0)
@@ -345,21 +345,3 @@ def flight_target(name: str) -> Array:
         "two truths": np.stack([is_late, FLIGHTS["month"] > 6], axis=1).astype(int),
     }
     return np.asarray(targets[name])
-
-
-def own_answers(model: Any, rows: Any) -> Columns:
-    """What scikit-learn itself answers, written down anew, by the names that mlkit promises."""
-    if not hasattr(model, "predict"):
-        made = model.transform(rows)
-        made = np.asarray(made.toarray() if hasattr(made, "toarray") else made)
-        return dict(enumerate(made.reshape(len(made), -1).T))  # type: ignore[arg-type]
-    labels = np.asarray(model.predict(rows))
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        return {f"prediction_{i}": labels[:, i] for i in range(labels.shape[1])}
-    answers = {"prediction": labels.ravel()}
-    if hasattr(model, "predict_proba"):
-        names = getattr(model, "classes_", None)
-        shares = model.predict_proba(rows)
-        names = range(shares.shape[1]) if names is None else names.tolist()
-        answers |= {f"probability_{name}": shares[:, i] for i, name in enumerate(names)}
-    return answers

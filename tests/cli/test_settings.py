@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+from mlops_kit_cli.settings import read_settings
+
+from mlops_kit.errors import UsageError
+from tests.bundles import write_bundle
+from tests.cli.mlkit import mlkit
+
+OPTIONS = {"export": ["source", "out", "trust_pickle"], "batch-predict": ["keep"]}
+
+
+def test_settings_become_defaults_by_parameter(tmp_path: Path) -> None:
+    path = tmp_path / "mlkit.toml"
+    path.write_text('[export]\nout = "b"\ntrust-pickle = true\n[batch-predict]\nkeep = "id"\n')
+    assert read_settings(OPTIONS, path) == {
+        "export": {"out": "b", "trust_pickle": True},
+        "batch-predict": {"keep": "id"},
+    }
+    assert read_settings(OPTIONS, tmp_path / "other.toml") == {}
+
+
+BAD = [
+    ("[export\n", "cannot be read"),
+    ("[exprot]\nout = 1\n", "no command is called 'exprot'.*did you mean 'export'"),
+    ("export = 1\n", "'export' is no table"),
+    ("[export]\nuot = 1\n", r"no setting of \[export\] is called 'uot'.*did you mean 'out'"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD)
+def test_a_setting_that_nobody_reads_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mlkit.toml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_settings(OPTIONS, tmp_path / "mlkit.toml")
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_bundle(tmp_path / "file")
+    (tmp_path / "mlkit.toml").write_text('[verify]\nbundle = "file"\ndata = "file.csv"\n')
+    assert "file.csv: no such file" in mlkit("verify").stderr
+    assert "environment.csv: no such file" in mlkit("verify", MLKIT_VERIFY_DATA="environment.csv").stderr
+    assert "flag.csv: no such" in mlkit("verify", "--data", "flag.csv", MLKIT_VERIFY_DATA="environment.csv").stderr
