@@ -20,10 +20,11 @@ from mlops_kit.bundle.weights import count_parameters, split_weights
 from mlops_kit.errors import ConversionError, MissingColumnsError, UsageError
 from mlops_kit.exporters.columnar import expose_columns
 from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
+from mlops_kit.exporters.reference import reference_rows
 from mlops_kit.exporters.resolve import exporter_of
 from mlops_kit.exporters.samples import read_sample, refuse_unsupported
 from mlops_kit.exporters.sources import read_source
-from mlops_kit.exporters.trial import Trial, choose_conversion, reference_rows
+from mlops_kit.exporters.trial import Trial, choose_conversion
 from mlops_kit.parity import DEFAULT_TOLERANCE
 
 

@@ -1,4 +1,4 @@
-"""What a framework's module in this folder must provide: the four functions of `Exporter`.
+"""What a framework's `exporter.py` must provide: the four functions of `Exporter`.
 
 `resolve.py` lists the modules and picks the one that recognises a model. `export.py` then runs the same
 steps for all of them: adapt, convert, compare with the original on the sample and on made-up rows, write.

@@ -14,6 +14,7 @@ from mlops_kit.schema import FLOATS, INTEGERS, Array, Column, Columns
 
 UNSEEN = "mlkit: unseen category"
 MOST_SAMPLE_ROWS = 2000
+INVENTED_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,12 @@ def choose_sample_rows(columns: Columns, most: int = MOST_SAMPLE_ROWS) -> Array:
     for values in columns.values():
         chosen |= set(_remarkable_rows(values))
     return np.array(sorted(chosen))
+
+
+def invented_rows(columns: tuple[Column, ...]) -> dict[str, Array]:
+    """Rows for a model that came without a sample. Seeded, so that the same model gives the same bundle."""
+    random = np.random.default_rng(0)
+    return {column.name: _invented(column, INVENTED_ROWS, random) for column in columns}
 
 
 def make_probes(columns: tuple[Column, ...], sample: Columns) -> list[Probe]:
@@ -117,3 +124,14 @@ def _extremes(sample: Array) -> Iterator[tuple[str, Any]]:
     convert = float if sample.dtype.kind == "f" else int
     low, high = convert(finite.min()), convert(finite.max())
     yield from (("zero", 0), ("below", low - (high - low)), ("above", high + (high - low)))
+
+
+def _invented(column: Column, count: int, random: np.random.Generator) -> Array:
+    shape = (count, *(size or 1 for size in column.shape))
+    if column.dtype == "string":
+        return np.full(shape, "a", object)
+    if column.dtype == "bool":
+        return random.integers(0, 2, shape).astype(bool)
+    if column.dtype in FLOATS:
+        return random.standard_normal(shape).astype(column.dtype)
+    return random.integers(0, 10, shape).astype(column.dtype)

@@ -1,4 +1,4 @@
-"""Which framework's module exports a model: the folder's modules, asked in order."""
+"""Which framework's module exports a model: each has a folder here with an `exporter.py`, asked in order."""
 
 from importlib import import_module
 from pathlib import Path
@@ -7,14 +7,7 @@ from typing import cast
 from mlops_kit.errors import SourceError
 from mlops_kit.exporters.interface import Exporter
 
-MODULES = (
-    "onnx_file.exporter",
-    "lightgbm.exporter",
-    "xgboost.exporter",
-    "catboost.exporter",
-    "torch.exporter",
-    "sklearn",
-)
+FRAMEWORKS = ("onnx_file", "lightgbm", "xgboost", "catboost", "torch", "sklearn")
 """The more particular first: an LGBMRegressor is a scikit-learn estimator, too."""
 
 HEAD_BYTES = 4096
@@ -22,7 +15,7 @@ HEAD_BYTES = 4096
 
 def exporters() -> list[Exporter]:
     """Every framework's module. None of them imports its framework before it is used."""
-    return [cast("Exporter", import_module(f"mlops_kit.exporters.{name}")) for name in MODULES]
+    return [cast("Exporter", import_module(f"mlops_kit.exporters.{name}.exporter")) for name in FRAMEWORKS]
 
 
 def exporter_of(model: object) -> Exporter:

@@ -56,9 +56,7 @@ def tolerance_of(name: str) -> float:
 def test_estimator_alone(name: str, tmp_path: Path) -> None:
     estimator, target = ALONE[name]
     model = base.clone(estimator).fit(zoo.MATRIX, zoo.TARGETS[target])
-    assert_same(
-        own_answers(model, zoo.MATRIX), exported_answers(model, zoo.MATRIX, tmp_path), tolerance_of(name)
-    )
+    assert_same(own_answers(model, zoo.MATRIX), exported_answers(model, zoo.MATRIX, tmp_path), tolerance_of(name))
 
 
 @pytest.mark.parametrize("name", BEHIND_TEXT)
@@ -76,9 +74,7 @@ def test_clusters_and_outliers(name: str, tmp_path: Path) -> None:
     answers = exported_answers(model, zoo.MATRIX, tmp_path)
     assert_same(own_answers(model, zoo.MATRIX), answers)
     if "score" in answers:
-        np.testing.assert_allclose(
-            answers["score"], model.decision_function(zoo.MATRIX), rtol=1e-9, atol=1e-9
-        )
+        np.testing.assert_allclose(answers["score"], model.decision_function(zoo.MATRIX), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", zoo.ENCODERS)
@@ -154,17 +150,13 @@ def test_trees_on_large_integers(estimator: Any, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     integers = random.integers(0, 10**8, (2000, 4))
     target = integers @ [1e-7, 2e-7, 3e-8, 0] + np.sin(integers[:, 1] / 1e7)
-    model = pipeline.make_pipeline(preprocessing.StandardScaler(), base.clone(estimator)).fit(
-        integers, target
-    )
+    model = pipeline.make_pipeline(preprocessing.StandardScaler(), base.clone(estimator)).fit(integers, target)
     assert_same(own_answers(model, integers), exported_answers(model, integers, tmp_path))
 
 
 def test_large_integers_are_told_apart_as_categories(tmp_path: Path) -> None:
     keys = pd.DataFrame({"key": np.array([2**24, 2**24 + 1, 2**53 - 1, 7] * 5)})
-    model = pipeline.make_pipeline(preprocessing.OneHotEncoder(), linear_model.Ridge()).fit(
-        keys, np.arange(20)
-    )
+    model = pipeline.make_pipeline(preprocessing.OneHotEncoder(), linear_model.Ridge()).fit(keys, np.arange(20))
     assert_same(own_answers(model, keys), exported_answers(model, keys, tmp_path))
 
 
@@ -180,9 +172,7 @@ SCORE_OF_CARRIER = zoo.FLIGHTS["carrier"].map({"AA": 1, "UA": 5, "DL": 0, "Ünit
 
 def test_splits_on_sets_of_categories(tmp_path: Path) -> None:
     frame = zoo.FLIGHTS.astype({"carrier": "category", "origin": "category"})
-    model = ensemble.HistGradientBoostingRegressor(max_iter=10, min_samples_leaf=3).fit(
-        frame, SCORE_OF_CARRIER
-    )
+    model = ensemble.HistGradientBoostingRegressor(max_iter=10, min_samples_leaf=3).fit(frame, SCORE_OF_CARRIER)
     assert any(p.nodes["is_categorical"].any() for stage in model._predictors for p in stage)
     answers = exported_answers(model, frame, tmp_path, zoo.FLIGHTS)
     assert_same(own_answers(model, frame), answers)
@@ -228,9 +218,7 @@ def test_unsupported_estimator_is_named(name: str, tmp_path: Path) -> None:
 
 def test_the_step_of_an_unsupported_estimator_is_named() -> None:
     inner = pipeline.Pipeline([("mine", Doubling()), ("scale", preprocessing.StandardScaler())])
-    model = pipeline.make_pipeline(
-        compose.ColumnTransformer([("numbers", inner, [0, 1])]), linear_model.Ridge()
-    )
+    model = pipeline.make_pipeline(compose.ColumnTransformer([("numbers", inner, [0, 1])]), linear_model.Ridge())
     model.fit(zoo.MATRIX, zoo.SCORE)
     with pytest.raises(ConversionError, match="step 'columntransformer/numbers/mine'"):
         next(iter(exporter.adapt(model, read_sample(zoo.MATRIX)).conversions()))

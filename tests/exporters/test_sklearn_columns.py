@@ -22,9 +22,7 @@ def test_missing_text_as_none_and_as_nan(tmp_path: Path) -> None:
     encoder = preprocessing.OneHotEncoder(handle_unknown="ignore")
     for number, missing in enumerate([None, np.nan]):
         texts = pd.DataFrame({"origin": pd.Series(["EWR", missing, "nan", "None", ""] * 4, dtype=object)})
-        model = pipeline.make_pipeline(base.clone(encoder), linear_model.Ridge()).fit(
-            texts, np.arange(20) % 5
-        )
+        model = pipeline.make_pipeline(base.clone(encoder), linear_model.Ridge()).fit(texts, np.arange(20) % 5)
         answers = exported_answers(model, texts, tmp_path / str(number))
         assert_same({"prediction": model.predict(texts)}, answers)
 
@@ -62,9 +60,7 @@ def test_words(vectorizer: Any, tmp_path: Path) -> None:
 
 def test_words_beside_numbers(tmp_path: Path) -> None:
     words = feature_extraction.text.TfidfVectorizer()
-    columns = compose.ColumnTransformer(
-        [("w", words, "review"), ("n", preprocessing.StandardScaler(), ["stars"])]
-    )
+    columns = compose.ColumnTransformer([("w", words, "review"), ("n", preprocessing.StandardScaler(), ["stars"])])
     model = pipeline.make_pipeline(columns, linear_model.Ridge()).fit(REVIEWS, REVIEWS["stars"] * 2.0)
     assert_same(own_answers(model, REVIEWS), exported_answers(model, REVIEWS, tmp_path))
 
@@ -101,9 +97,7 @@ def test_factor_beside_a_matrix_product(tmp_path: Path) -> None:
     """ONNX Runtime merges the two, and would make the factor a float32."""
     union = pipeline.FeatureUnion([("s", preprocessing.MinMaxScaler())], transformer_weights={"s": 0.3})
     model = pipeline.make_pipeline(union, linear_model.Ridge()).fit(zoo.MATRIX, zoo.SCORE)
-    assert_same(
-        {"prediction": model.predict(zoo.MATRIX)}, exported_answers(model, zoo.MATRIX, tmp_path), 1e-12
-    )
+    assert_same({"prediction": model.predict(zoo.MATRIX)}, exported_answers(model, zoo.MATRIX, tmp_path), 1e-12)
 
 
 def test_column_that_the_sample_lacks() -> None:
@@ -151,9 +145,7 @@ def test_numbers_enter_as_one_matrix_and_text_by_column() -> None:
     (tensor,) = signature_of(model, frame).tensors
     assert tensor.columns == ("distance", "month", "is_late")
     model = pipeline.make_pipeline(zoo.prepare_flights(), linear_model.Ridge()).fit(zoo.FLIGHTS, zoo.DELAY)
-    assert [tensor.columns for tensor in signature_of(model, zoo.FLIGHTS).tensors] == [
-        (n,) for n in zoo.FLIGHTS
-    ]
+    assert [tensor.columns for tensor in signature_of(model, zoo.FLIGHTS).tensors] == [(n,) for n in zoo.FLIGHTS]
 
 
 def test_column_called_like_an_output(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""What export says about the rows that it made up."""
+
+from collections.abc import Iterable, Iterator
+
+from mlops_kit.errors import InputError
+from mlops_kit.exporters.probes import Probe
+from mlops_kit.predictor import Predictor
+
+
+def refusal_notes(refused: Iterable[Probe], predictor: Predictor) -> Iterator[str]:
+    """A note for every made-up row that the original refuses and the exported model answers.
+
+    Missing values are left out, because the signature refuses them.
+    """
+    for probe in refused:
+        if probe.kind == "missing":
+            continue
+        try:
+            predictor.predict_columns(probe.row)
+        except InputError:
+            continue
+        yield f"the original refuses {words_of(probe.kind)} in {probe.column!r}; the exported model answers"
+
+
+def words_of(kind: str) -> str:
+    """A probe's kind in words."""
+    words = {"unseen": "an unseen category", "zero": "zero", "missing": "a missing value"}
+    return words.get(kind, f"values {kind} the sample's range")

@@ -1,0 +1,1 @@
+"""Export scikit-learn estimators and pipelines."""

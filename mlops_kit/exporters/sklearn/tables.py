@@ -1,0 +1,60 @@
+"""All estimators that are written here, by class name."""
+
+from mlops_kit.exporters.sklearn import (
+    boosters,
+    calibration,
+    composition,
+    converter,
+    distributions,
+    dummies,
+    encoders,
+    ensembles,
+    forests,
+    histogram_boosting,
+    kernels,
+    linear,
+    multiclass,
+    scaling,
+    text,
+)
+from mlops_kit.exporters.sklearn.translator import Tables
+
+TABLES = Tables(
+    transformers={
+        **composition.TRANSFORMERS,
+        **distributions.TRANSFORMERS,
+        **encoders.TRANSFORMERS,
+        **ensembles.TRANSFORMERS,
+        **forests.TRANSFORMERS,
+        **scaling.TRANSFORMERS,
+        **text.TRANSFORMERS,
+    },
+    regressors={
+        **boosters.REGRESSORS,
+        **calibration.REGRESSORS,
+        **composition.REGRESSORS,
+        **dummies.REGRESSORS,
+        **ensembles.REGRESSORS,
+        **forests.REGRESSORS,
+        **histogram_boosting.REGRESSORS,
+        **kernels.REGRESSORS,
+        **linear.REGRESSORS,
+        **multiclass.REGRESSORS,
+    },
+    classifiers={
+        **boosters.CLASSIFIERS,
+        **calibration.CLASSIFIERS,
+        **dummies.CLASSIFIERS,
+        **ensembles.CLASSIFIERS,
+        **forests.CLASSIFIERS,
+        **histogram_boosting.CLASSIFIERS,
+        **kernels.CLASSIFIERS,
+        **linear.CLASSIFIERS,
+        **multiclass.CLASSIFIERS,
+    },
+    multi_classifiers={**forests.MULTI_CLASSIFIERS, **multiclass.MULTI_CLASSIFIERS},
+    delegates=composition.DELEGATES,
+    transform_rest=converter.transform_rest,
+    predict_rest=converter.predict_rest,
+    classify_rest=converter.classify_rest,
+)
