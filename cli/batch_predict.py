@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from . import console
+from .options import option
 
 
 def batch_predict(
@@ -12,10 +13,10 @@ def batch_predict(
         metavar="BUNDLE", help="A bundle's directory, a .mlkit archive, or an MLflow URI."
     ),
     input: Path = typer.Argument(metavar="INPUT", help="A Parquet file, or a folder of them."),  # noqa: A002
-    out: Path = typer.Option(help="The folder to make; it gets a file for each file of INPUT."),
-    keep: str = typer.Option("", help="Columns of the input to pass through, separated by commas."),
-    threads: int | None = typer.Option(None, min=1, help="Worker threads. Default: one per processor."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    out: Path = option(help="The folder to make; it gets a file for each file of INPUT."),
+    keep: str = option("", help="Columns of the input to pass through, separated by commas."),
+    threads: int | None = option(None, min=1, help="Worker threads. Default: one per processor."),
+    json: bool = option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Predict every row of Parquet files, into Parquet files.
 

@@ -5,11 +5,12 @@ import sys
 import typer
 
 from . import console
+from .options import option
 
 MARKS = {"ok": ("ok", "32"), "missing": ("--", "33"), "problem": ("!!", "31")}
 
 
-def doctor(json: bool = typer.Option(False, "--json", help="Print one JSON document.")) -> None:
+def doctor(json: bool = option(False, "--json", help="Print one JSON document.")) -> None:
     """Look at what mlkit depends on, and say how to mend what is wrong.
 
     Exits with 1 if something needs mending; an extra that is not installed does not count.

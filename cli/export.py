@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from . import console
+from .options import option
 
 
 def export(
@@ -13,18 +14,18 @@ def export(
         help="A model file (ONNX, LightGBM, XGBoost, CatBoost, .pt2, pickle), an importable object such as "
         "train.py:model, or an MLflow URI (runs:/…, models:/…).",
     ),
-    out: Path = typer.Option(help="The bundle to make: a new directory, or a file ending in .mlkit."),
-    sample: Path | None = typer.Option(
+    out: Path = option(help="The bundle to make: a new directory, or a file ending in .mlkit."),
+    sample: Path | None = option(
         None, help="Rows like those that the model was trained on: Parquet, CSV, NDJSON, Arrow or .npz."
     ),
-    target: str | None = typer.Option(None, help="The sample's column that the model predicts; it is left out."),
-    name: str | None = typer.Option(None, help="The bundle's name. Default: the name of --out."),
-    tolerance: float = typer.Option(1e-4, help="The largest relative error that an answer may have."),
-    trust_pickle: bool = typer.Option(
+    target: str | None = option(None, help="The sample's column that the model predicts; it is left out."),
+    name: str | None = option(None, help="The bundle's name. Default: the name of --out."),
+    tolerance: float = option(1e-4, help="The largest relative error that an answer may have."),
+    trust_pickle: bool = option(
         False, "--trust-pickle", help="Open a pickle or joblib file, which runs the code inside of it."
     ),
-    register: str | None = typer.Option(None, help="Register the bundle in MLflow, as models:/NAME."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    register: str | None = option(None, help="Register the bundle in MLflow, as models:/NAME."),
+    json: bool = option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Export a trained model into a bundle, and check that it answers as the original does.
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from . import console
+from .options import option
 
 if TYPE_CHECKING:
     from mlops_kit.bundle.manifest import Manifest, Parameters
@@ -14,7 +15,7 @@ def inspect(
     bundle: str = typer.Argument(
         metavar="BUNDLE", help="A bundle's directory, a .mlkit archive, or an MLflow URI."
     ),
-    json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    json: bool = option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Show what a bundle takes and gives, where it came from, and where its parameters are.
 

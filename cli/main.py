@@ -1,9 +1,10 @@
 """The entry point: registers the commands, and turns errors into text and exit codes.
 
-0 done · 1 it ran and the answer is no · 2 could not run · 101 a bug in mlkit · 130 interrupted.
+0 done · 1 it ran and the answer is no · 2 could not run · 101 a bug in mlkit · 130 interrupted · 143 terminated.
 """
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -20,6 +21,8 @@ from .inspect import inspect
 from .predict import predict
 from .settings import read_settings
 from .verify import verify
+
+INTERRUPTED, TERMINATED = 130, 143
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -46,7 +49,7 @@ def _print_version(is_wanted: bool) -> None:
 def main(
     context: typer.Context,
     version: bool = typer.Option(
-        False, "--version", help="Print the version.", is_eager=True, callback=_print_version
+        False, "--version", show_envvar=False, help="Print the version.", is_eager=True, callback=_print_version
     ),
 ) -> None:
     """One trained model, exported once, run in every prediction mode."""
@@ -62,14 +65,22 @@ for command in (init, export, inspect, verify, predict, batch_predict, doctor):
 
 def run() -> NoReturn:
     """Run the command line and exit with the code that the outcome has."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:
+            console.note("interrupted")
     except BaseException as error:
         if os.environ.get("MLKIT_DEBUG") and not isinstance(error, (typer.TyperException, SystemExit)):
             raise
         code = _report(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    """Leave as on Ctrl-C, so that what is half done is cleaned up."""
+    raise SystemExit(TERMINATED)
 
 
 def _report(error: BaseException) -> int:
@@ -81,7 +92,7 @@ def _report(error: BaseException) -> int:
             return 2
         case typer.Abort() | KeyboardInterrupt():
             console.note("interrupted")
-            return 130
+            return INTERRUPTED
         case MlkitError():
             console.print_error(error.what, error.why, error.fix)
             return 1 if isinstance(error, ParityError) else 2

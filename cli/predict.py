@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from . import console
+from .options import option
 
 
 class RowFormat(enum.StrEnum):
@@ -24,7 +25,7 @@ def predict(
     rows: Path = typer.Argument(
         Path("-"), metavar="ROWS", help="A file of rows in JSON, NDJSON or CSV, or - for stdin."
     ),
-    format: RowFormat | None = typer.Option(None, help="How the rows are written. Default: by content."),  # noqa: A002
+    format: RowFormat | None = option(None, help="How the rows are written. Default: by content."),  # noqa: A002
 ) -> None:
     """Predict a few rows, and print the predictions in the format that the rows came in.
 

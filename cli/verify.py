@@ -5,18 +5,17 @@ from pathlib import Path
 import typer
 
 from . import console
+from .options import option
 
 
 def verify(
     bundle: str = typer.Argument(
         metavar="BUNDLE", help="A bundle's directory, a .mlkit archive, or an MLflow URI."
     ),
-    data: Path | None = typer.Option(
-        None, help="Check other rows, too: a data file with a column of predictions."
-    ),
-    prediction: str = typer.Option("prediction", help="The column of --data to compare with."),
-    tolerance: float | None = typer.Option(None, help="The largest relative error. Default: the export's."),
-    json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    data: Path | None = option(None, help="Check other rows, too: a data file with a column of predictions."),
+    prediction: str = option("prediction", help="The column of --data to compare with."),
+    tolerance: float | None = option(None, help="The largest relative error. Default: the export's."),
+    json: bool = option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Check every file of a bundle, and that it still gives the golden answers.
 

@@ -1,8 +1,11 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 from tests.bundles import NAMES, write_bundle
@@ -134,6 +137,20 @@ def test_ctrl_c_exits_with_130(bundle: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
     process.send_signal(2)
     assert process.wait(10) == 130
+
+
+@pytest.mark.parametrize(("signal", "code"), [(2, 130), (15, 143)])
+def test_an_interrupted_batch_leaves_nothing(bundle: Path, tmp_path: Path, signal: int, code: int) -> None:
+    rows = pl.DataFrame({name: np.ones(300_000, np.float32) for name in NAMES})
+    rows.write_parquet(tmp_path / "rows.parquet")
+    words = ["batch-predict", str(bundle), str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob(".out*")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal)
+    assert process.wait(30) == code
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
 
 
 def test_a_bug_exits_with_101_and_asks_for_a_report() -> None:
