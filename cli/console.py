@@ -17,6 +17,20 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
+@contextmanager
+def stdout_for_results() -> Iterator[None]:
+    """Send to stderr what frameworks print to stdout, from Python or from C, because stdout is for the result."""
+    sys.stdout.flush()
+    kept = os.dup(sys.stdout.fileno())
+    try:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, sys.stdout.fileno())
+        os.close(kept)
+
+
 def print_line(text: str = "") -> None:
     """One line of the result, on stdout."""
     sys.stdout.write(text + "\n")
@@ -48,7 +62,7 @@ def table_console() -> "Console":
     """A console for tables on stdout, as wide as the content needs when it is not a terminal."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager

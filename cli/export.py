@@ -1,11 +1,15 @@
 """`mlkit export`: a trained model becomes a bundle."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from . import console
 from .options import option
+
+if TYPE_CHECKING:
+    from mlops_kit.exporters.export import Exported
 
 
 def export(
@@ -36,36 +40,40 @@ def export(
     """
     from mlops_kit.exporters.export import export as export_model
 
-    exported = export_model(
-        source,
-        out=out,
-        sample=sample,
-        target=target,
-        name=name,
-        tolerance=tolerance,
-        trust_pickle=trust_pickle,
-        register=register,
-    )
-    manifest, parity = exported.bundle.manifest, exported.bundle.manifest.parity
-    if json:
-        console.print_json(
-            {
-                "bundle": str(out),
-                "name": manifest.name,
-                "digest": exported.bundle.digest,
-                "parity": {
-                    "rows": parity.rows,
-                    "largest_error": parity.largest_error,
-                    "notes": list(parity.notes),
-                },
-                "registered_version": exported.registered_version,
-            }
+    with console.stdout_for_results():
+        exported = export_model(
+            source,
+            out=out,
+            sample=sample,
+            target=target,
+            name=name,
+            tolerance=tolerance,
+            trust_pickle=trust_pickle,
+            register=register,
         )
-        return
+    if json:
+        console.print_json(_document(exported, out))
+    else:
+        _report(exported, out, register)
+
+
+def _document(exported: "Exported", out: Path) -> dict[str, Any]:
+    parity = exported.bundle.manifest.parity
+    return {
+        "bundle": str(out),
+        "name": exported.bundle.manifest.name,
+        "digest": exported.bundle.digest,
+        "parity": {"rows": parity.rows, "largest_error": parity.largest_error, "notes": list(parity.notes)},
+        "registered_version": exported.registered_version,
+    }
+
+
+def _report(exported: "Exported", out: Path, register: str | None) -> None:
+    source, parity = exported.bundle.manifest.source, exported.bundle.manifest.parity
     console.print_line(f"{out}  {exported.bundle.digest}")
     console.note(
-        f"{manifest.source.description} ({manifest.source.framework}): {parity.rows} rows compared "
-        f"with the original, largest error {parity.largest_error:.2g}"
+        f"{source.description} ({source.framework}): {parity.rows} rows compared with the original, "
+        f"largest error {parity.largest_error:.2g}"
     )
     for remark in parity.notes:
         console.note(f"note: {remark}")

@@ -6,6 +6,7 @@
 import os
 import signal
 import sys
+import traceback
 from typing import NoReturn
 
 import typer
@@ -73,7 +74,7 @@ def run() -> NoReturn:
             console.note("interrupted")
     except BaseException as error:
         if os.environ.get("MLKIT_DEBUG") and not isinstance(error, (typer.TyperException, SystemExit)):
-            raise
+            traceback.print_exception(error)
         code = _report(error)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -96,9 +97,9 @@ def _report(error: BaseException) -> int:
         case MlkitError():
             console.print_error(error.what, error.why, error.fix)
             return 1 if isinstance(error, ParityError) else 2
-        case PermissionError() | OSError(errno=28):
+        case OSError():
             console.print_error(
-                f"{error.filename or 'the disk'}: {error.strerror}", fix="free some space, or choose another place"
+                f"{error.filename or 'the disk'}: {error.strerror or error}", fix="check that place"
             )
             return 2
         case _:

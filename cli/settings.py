@@ -31,7 +31,7 @@ def read_settings(options: Mapping[str, Iterable[str]], path: Path = Path(FILE_N
                 path, name, [option.replace("_", "-") for option in options[table]], f"setting of [{table}]"
             )
     return {
-        table: {name.replace("-", "_"): value for name, value in settings.items()}
+        table: {name.replace("-", "_"): _as_typed(value) for name, value in settings.items()}
         for table, settings in document.items()
     }
 
@@ -40,3 +40,8 @@ def _check_name(path: Path, name: str, known: list[str], kind: str) -> None:
     if name.replace("_", "-") not in known:
         fix = suggestion([name], known) or "remove it"
         raise UsageError(f"{path}: no {kind} is called {name!r}", f"there are {listed(known, 20)}", fix)
+
+
+def _as_typed(value: Any) -> Any:
+    """As it would be typed on the command line, so that it is checked and converted in the same way."""
+    return value if isinstance(value, bool) else str(value)

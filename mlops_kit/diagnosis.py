@@ -22,7 +22,7 @@ EXTRAS = {
 }
 """The packages of each extra that mlkit itself imports."""
 
-CORE = ("numpy", "onnx", "onnxruntime", "polars", "pyarrow", "safetensors", "orjson", "rich", "typer")
+CORE = ("msgspec", "numpy", "onnx", "onnxruntime", "polars", "pyarrow", "safetensors", "orjson", "rich", "typer")
 LEAST_FREE_BYTES = 2**30
 
 

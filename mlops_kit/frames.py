@@ -101,10 +101,15 @@ def _nested(series: pl.Series) -> Array | None:
         values = np.array(series.to_list())
     except ValueError:  # lists of different lengths have no shape
         return None
+    if values.dtype.kind == "U":
+        return values.astype(object)
     return values if values.dtype.kind in "fiub" else None
 
 
 def _series(name: str, values: Array) -> pl.Series:
     if values.dtype == object:
-        return pl.Series(name, values.tolist(), dtype=pl.String)
+        dtype: Any = pl.String
+        for _ in range(values.ndim - 1):
+            dtype = pl.List(dtype)
+        return pl.Series(name, values.tolist(), dtype=dtype)
     return pl.Series(name, values)

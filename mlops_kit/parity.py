@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlops_kit.bundle.goldens import read_goldens
-from mlops_kit.errors import MlkitError
+from mlops_kit.errors import MlkitError, UsageError
 from mlops_kit.predictor import Predictor
 from mlops_kit.schema import Array, Columns
 
@@ -48,10 +48,10 @@ def compare(want: Columns, got: Columns, tolerance: float) -> Comparison:
     rows = len(next(iter(want.values())))
     errors, flipped, worst_output, worst = np.zeros(rows), np.zeros(rows, bool), "", -1.0
     for name, values in want.items():
-        if values.dtype.kind == "f":
+        if _are_numbers(values, got[name]):
             found = numeric_errors(values, got[name])
         else:
-            differs = _by_row(np.asarray(values != got[name])).any(axis=1)
+            differs = _differing_rows(values, got[name])
             differs &= ~_is_tied(want, tolerance)
             flipped |= differs
             found = np.where(differs, np.inf, 0.0)
@@ -80,6 +80,26 @@ def numeric_errors(want: Array, got: Array) -> Array:
     return np.asarray(errors.max(axis=1, initial=0.0))
 
 
+def _are_numbers(want: Array, got: Array) -> bool:
+    """Whether two columns are compared by size: numbers, of which one at least is no whole one."""
+    kinds = want.dtype.kind + got.dtype.kind
+    return "f" in kinds and set(kinds) <= set("fiu")
+
+
+def _differing_rows(want: Array, got: Array) -> Array:
+    if want.shape != got.shape:
+        return np.ones(len(want), bool)
+    return np.asarray(_by_row(np.asarray(want.astype(object) != got.astype(object), bool)).any(axis=1))
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Raise UsageError for what is no relative error."""
+    if not 0 < tolerance < 1:
+        raise UsageError(
+            f"a tolerance of {tolerance} makes no sense", "it is a relative error", "give 0.0001, say"
+        )
+
+
 def _by_row(values: Array) -> Array:
     return values.reshape(len(values), int(np.prod(values.shape[1:])))
 
@@ -89,7 +109,7 @@ def check_goldens(predictor: Predictor) -> Comparison:
     bundle = predictor.bundle
     if bundle is None:
         raise MlkitError("this model has no golden rows", "it was not loaded from a bundle", "load a bundle")
-    rows, answers = read_goldens(bundle.directory, predictor.signature)
+    rows, answers = read_goldens(bundle.directory, bundle.manifest)
     return compare(answers, predictor.predict_columns(rows), bundle.manifest.parity.tolerance)
 
 

@@ -34,9 +34,11 @@ class Predictor:
 
     @staticmethod
     def of_bundle(bundle: Bundle) -> "Predictor":
-        """Construct the session of a checked bundle."""
+        """Construct the session of a checked bundle. Raises BundleError if graph and signature do not fit."""
         manifest = bundle.manifest
-        return Predictor(manifest.signature, OnnxRuntime(bundle.model_path), manifest.row_block, bundle)
+        runtime = OnnxRuntime(bundle.model_path)
+        runtime.check_signature(manifest.signature)
+        return Predictor(manifest.signature, runtime, manifest.row_block, bundle)
 
     def predict(self, rows: Mapping[str, Any]) -> dict[str, Any]:
         """Predict one row, given as a mapping of values, or many, given as a mapping of NumPy arrays.

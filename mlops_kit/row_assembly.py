@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlops_kit.assembly import assemble
-from mlops_kit.errors import MissingColumnsError
+from mlops_kit.errors import ColumnValueError, MissingColumnsError
 from mlops_kit.schema import FLOATS, INTEGERS, Array, Column, Signature, Tensor
 
 Row = Mapping[str, Any]
@@ -20,6 +20,9 @@ Plan = Callable[[Row], Any]
 """Row → tensor of one row, or NotImplemented. Raises KeyError for a missing column."""
 
 UNUSUAL = (TypeError, ValueError, OverflowError)
+PLAIN_TYPES = frozenset({int, float, bool})
+"""`array` takes whatever has __float__, such as a Decimal; a column of those is refused, and so is a row."""
+
 CODES = {"float32": "f", "float64": "d", "int64": "q"}
 INTEGER_CODES = dict(zip(INTEGERS, "bhiqBHIQ", strict=True))
 
@@ -75,10 +78,13 @@ def _plan_matrix(tensor: Tensor, columns: list[Column]) -> Plan:
     get = itemgetter(*tensor.columns)
     code, dtype = CODES[tensor.dtype], np.dtype(tensor.dtype)
     checks = _integer_checks(columns)
+    plain = PLAIN_TYPES
     always_present = not all(column.nullable or column.dtype in INTEGERS for column in columns)
 
     def plan(row: Row) -> Any:
         values = get(row)
+        if not plain.issuperset(map(type, values)):
+            return NotImplemented
         for indices, integer_code in checks:
             array(integer_code, indices(values))
         matrix = np.frombuffer(array(code, values), dtype).reshape(1, -1)
@@ -135,7 +141,7 @@ _SCALARS: Mapping[tuple[str, str], tuple[type, Callable[[Any], Array]]] = {
     ("float", "float32"): (float, _number("float32")),
     ("float", "float64"): (float, _number("float64")),
     ("int64", "int64"): (int, _number("int64")),
-    ("int64", "float64"): (int, _number("float64")),
+    ("int64", "float64"): (int, lambda value: _number("int64")(value).astype(np.float64)),
     ("bool", "bool"): (bool, lambda value: np.array((value,), bool)),
 }
 """(column's kind, tensor's dtype) → the one Python type that leaves no doubt, and how it becomes an array."""
@@ -146,7 +152,17 @@ def _single(value: Any, column: Column) -> Array:
     if isinstance(value, np.ndarray):
         return value[np.newaxis]
     if column.shape:
-        return np.asarray(value if value is not None else np.nan)[np.newaxis]
+        return _nested(value, column)
     single = np.empty(1, object)
     single[0] = value
     return single
+
+
+def _nested(value: Any, column: Column) -> Array:
+    try:
+        nested = np.asarray(value)
+        if nested.dtype.kind not in "fiub":
+            nested = np.array(value, object)
+    except ValueError as error:
+        raise ColumnValueError(column.name, "lists of equal lengths", "lists of different lengths", 0) from error
+    return nested[np.newaxis]

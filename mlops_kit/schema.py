@@ -1,7 +1,7 @@
 """What a model takes and gives: its input columns, the tensors they become, and its output columns."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -30,6 +30,13 @@ class Column:
     dtype: str
     shape: tuple[int | None, ...] = ()
     nullable: bool = False
+
+    @property
+    def expected(self) -> str:
+        """What the column takes, for a message: "a whole number", "text"."""
+        if self.dtype in FLOATS:
+            return "a number"
+        return {"bool": "true or false", "string": "text"}.get(self.dtype, "a whole number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +78,3 @@ class Signature:
     columns: tuple[Column, ...]
     tensors: tuple[Tensor, ...]
     outputs: tuple[Output, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists and dicts, as the manifest stores them."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "Signature":
-        """The inverse of `to_json`. Raises TypeError, KeyError or ValueError on other shapes."""
-        return Signature(
-            columns=tuple(Column(**{**c, "shape": tuple(c["shape"])}) for c in data["columns"]),
-            tensors=tuple(Tensor(**{**t, "columns": tuple(t["columns"])}) for t in data["tensors"]),
-            outputs=tuple(Output(**{**o, "shape": tuple(o["shape"])}) for o in data["outputs"]),
-        )

@@ -7,7 +7,7 @@ from typing import Any
 from mlops_kit.errors import MissingColumnsError, UsageError
 from mlops_kit.frames import columns_of, read_frame
 from mlops_kit.loading import load
-from mlops_kit.parity import Comparison, check_goldens, compare
+from mlops_kit.parity import Comparison, check_goldens, check_tolerance, compare
 from mlops_kit.predictor import Predictor
 
 
@@ -80,6 +80,8 @@ def verify_bundle(
 
     Raises BundleError if the bundle is damaged, InputError if `data` does not fit.
     """
+    if tolerance is not None:
+        check_tolerance(tolerance)
     predictor = load(reference)
     bundle = predictor.bundle
     if bundle is None:

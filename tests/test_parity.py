@@ -36,6 +36,12 @@ def test_a_flipped_label_is_an_error_without_measure() -> None:
     assert not comparison.is_within(1e-4)
 
 
+def test_whole_numbers_and_fractions_are_compared_by_size() -> None:
+    assert compare({"y": np.array([12])}, {"y": np.array([12.0000001])}, 1e-4).is_within(1e-4)
+    assert not compare({"y": np.array([12])}, {"y": np.array(["12"], object)}, 1e-4).is_within(1e-4)
+    assert not compare({"y": np.zeros((2, 3))}, {"y": np.zeros((2, 4))}, 1e-4).is_within(1e-4)
+
+
 def test_a_flip_between_equal_probabilities_is_excused() -> None:
     want = {
         "prediction": np.array([0, 0]),

@@ -1,7 +1,9 @@
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,7 +63,11 @@ ACCEPTED = [
     (Column("x", "bool"), "bool", True, True),
     (Column("x", "bool"), "bool", 1, True),
     (Column("x", "bool"), "float32", False, 0.0),
+    (Column("x", "float64"), "float64", np.int8(3), 3.0),
+    (Column("x", "int64"), "int64", np.True_, 1),
     (Column("x", "string"), "string", "JFK", "JFK"),
+    (Column("x", "string", nullable=True), "string", pd.NA, "missing"),
+    (Column("x", "string", nullable=True), "string", float("nan"), "missing"),
     (Column("x", "string", nullable=True), "string", None, "missing"),
 ]
 
@@ -85,6 +91,9 @@ REFUSED = [
     (Column("x", "int64"), "int64", None, "a missing value where the model takes a whole number"),
     (Column("x", "uint8"), "float32", 300, "a number out of range where the model takes uint8 numbers"),
     (Column("x", "bool"), "bool", 2, "another number where the model takes true or false"),
+    (Column("x", "int64"), "float64", 2**63, "a number out of range where the model takes a whole number"),
+    (Column("x", "float64"), "float64", Decimal(1), "a Decimal where the model takes a number"),
+    (Column("x", "string"), "string", pd.NA, "a missing value where the model takes text"),
     (Column("x", "string"), "string", 12, "a int where the model takes text"),
     (Column("x", "string"), "string", None, "a missing value where the model takes text"),
 ]
@@ -134,6 +143,30 @@ def test_an_array_of_the_wrong_shape_is_refused() -> None:
     assert predictor.predict({"image": [[1, 2]] * 3})["prediction"].shape == (3, 2)
     with pytest.raises(ColumnValueError, match=r"values of shape \(4, 5\) where the model takes .*\(3, any\)"):
         predictor.predict({"image": np.zeros((2, 4, 5), np.float32)})
+
+
+def test_lists_without_a_shape_are_refused() -> None:
+    signature = Signature(
+        (Column("image", "float32", (2, None)),),
+        (Tensor("t", "float32", ("image",), "array"),),
+        (Output("prediction", "float32", "out_t", shape=(2, None)),),
+    )
+    predictor = Predictor(signature, echo({"t": ("float32", ["n", 2, "w"])}))
+    with pytest.raises(ColumnValueError, match="lists of different lengths"):
+        predictor.predict({"image": [[1], [2, 3]]})
+    with pytest.raises(ColumnValueError, match="text where the model takes a number"):
+        predictor.predict({"image": [[1, "a"], [2, 3]]})
+
+
+def test_text_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(InputError, match="not valid Unicode"):
+        scalar_predictor(Column("x", "string"), "string").predict({"x": "\ud800"})
+
+
+def test_numpys_own_text_columns_are_taken() -> None:
+    predictor = scalar_predictor(Column("x", "string", nullable=True), "string", "missing")
+    values = np.array(["a", None], dtype=np.dtypes.StringDType(na_object=None))
+    assert predictor.predict({"x": values})["prediction"].tolist() == ["a", "missing"]
 
 
 def test_no_rows_give_no_answers() -> None:

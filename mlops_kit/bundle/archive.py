@@ -3,13 +3,14 @@
 Weights hardly compress, and an archive whose members are all stored cannot unpack to more than its own size.
 """
 
+import struct
 import tempfile
 import zipfile
 from pathlib import Path
 
-from mlops_kit.bundle.files import CHUNK, refuse_existing, sync
+from mlops_kit.bundle.files import CHUNK, current_umask, refuse_existing, sync
 from mlops_kit.bundle.manifest import FILE_NAME as MANIFEST
-from mlops_kit.bundle.manifest import Manifest
+from mlops_kit.bundle.manifest import Manifest, is_plain_name
 from mlops_kit.errors import BundleError
 
 SUFFIX = ".mlkit"
@@ -28,6 +29,7 @@ def write_archive(directory: Path, manifest: Manifest, target: Path) -> None:
         with zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as archive:
             for name in (MANIFEST, *(entry.name for entry in manifest.files)):
                 _add(archive, directory / name)
+        staging.chmod(0o666 & ~current_umask())
         sync(staging)
         refuse_existing(target)
         staging.rename(target)
@@ -48,7 +50,7 @@ def unpack_archive(path: Path) -> "tempfile.TemporaryDirectory[str]":
             _check_members(path, members)
             for member in members:
                 _extract(archive, member, Path(directory.name) / member.filename)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, struct.error) as error:
         directory.cleanup()
         raise BundleError(path.name, f"it is not a readable archive ({error})") from error
     except BaseException:
@@ -71,7 +73,7 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [member.filename for member in members]
     for member in members:
         name = member.filename
-        if not name or name in {".", ".."} or {"/", "\\", "\0"} & set(name):
+        if not is_plain_name(name):
             raise BundleError(path.name, f"member {name!r} would be written outside of the bundle")
         if (member.external_attr >> 16) & 0o170000 not in (0, 0o100000):
             raise BundleError(path.name, f"member {name!r} is not a regular file")

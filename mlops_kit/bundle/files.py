@@ -1,6 +1,8 @@
 """The files of a bundle on disk: checked before anything reads them, written all or nothing."""
 
+import errno
 import hashlib
+import io
 import os
 import shutil
 import stat
@@ -17,19 +19,21 @@ CHUNK = 2**20
 
 def read_limited(directory: Path, name: str, limit: int) -> bytes:
     """Read a whole file of a bundle, refusing one larger than `limit` bytes before reading it."""
-    size = _regular_size(directory, name)
-    if size > limit:
-        raise BundleError(name, f"it has {size} bytes, more than the {limit} that a {name} may have")
-    return (directory / name).read_bytes()
+    with _open_regular(directory, name) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise BundleError(name, f"it has {size} bytes, more than the {limit} that a {name} may have")
+        return file.read()
 
 
 def check_file(directory: Path, entry: FileEntry) -> None:
     """Refuse a file that is not regular, is linked elsewhere, or differs in size or content from `entry`."""
-    size = _regular_size(directory, entry.name)
-    if size != entry.size:
-        raise BundleError(entry.name, f"it has {size} bytes and the manifest says {entry.size}")
-    if hash_file(directory / entry.name) != entry.sha256:
-        raise BundleError(entry.name, "its content differs from the checksum in the manifest")
+    with _open_regular(directory, entry.name) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != entry.size:
+            raise BundleError(entry.name, f"it has {size} bytes and the manifest says {entry.size}")
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+            raise BundleError(entry.name, "its content differs from the checksum in the manifest")
 
 
 def hash_file(path: Path) -> str:
@@ -43,22 +47,25 @@ def describe_file(path: Path) -> FileEntry:
     return FileEntry(path.name, path.stat().st_size, hash_file(path))
 
 
-def _regular_size(directory: Path, name: str) -> int:
+def _open_regular(directory: Path, name: str) -> io.BufferedReader:
+    """Open first and look then, so that nobody can put another file there in between; a FIFO must not block."""
     try:
-        status = os.lstat(directory / name)
+        descriptor = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise BundleError(name, f"it is missing from {directory}") from error
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            fix = "copy the bundle with its links followed (cp -rL)"
+            raise BundleError(name, "it is a symbolic link", fix) from error
         raise BundleError(name, f"it cannot be read ({error.strerror})") from error
-    if stat.S_ISLNK(status.st_mode):
-        raise BundleError(name, "it is a symbolic link", "copy the bundle with its links followed (cp -rL)")
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return io.BufferedReader(io.FileIO(descriptor))
+    os.close(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise BundleError(name, "it is not a regular file")
-    if status.st_nlink > 1:
-        raise BundleError(
-            name, "it is hard-linked, so somebody may change it from elsewhere", "copy the bundle (cp -r)"
-        )
-    return status.st_size
+    fix = "copy the bundle (cp -r)"
+    raise BundleError(name, "it is hard-linked, so somebody may change it from elsewhere", fix)
 
 
 @contextmanager

@@ -56,17 +56,19 @@ def walk_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     yield from _walk(model.graph.node)
     for function in model.functions:
         yield from _walk(function.node)
+        for graph in _subgraphs(function.attribute_proto):
+            yield from _walk(graph.node)
 
 
 def _walk(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     for node in nodes:
         yield node
-        for graph in _subgraphs(node):
+        for graph in _subgraphs(node.attribute):
             yield from _walk(graph.node)
 
 
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
+def _subgraphs(attributes: Iterable[onnx.AttributeProto]) -> Iterator[onnx.GraphProto]:
+    for attribute in attributes:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
@@ -79,20 +81,21 @@ def external_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 def walk_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor stored in the model: initializers, sparse ones, and those in node attributes."""
-    graphs = [model.graph, *(graph for node in walk_nodes(model) for graph in _subgraphs(node))]
+    defaults = [attribute for function in model.functions for attribute in function.attribute_proto]
+    attributes = [*defaults, *(attribute for node in walk_nodes(model) for attribute in node.attribute)]
+    graphs = [model.graph, *_subgraphs(attributes)]
     for graph in graphs:
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
             yield sparse.values
             yield sparse.indices
-    for node in walk_nodes(model):
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            if attribute.HasField("sparse_tensor"):
-                yield attribute.sparse_tensor.values
-                yield attribute.sparse_tensor.indices
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield sparse.values
+            yield sparse.indices
 
 
 def _is_external(tensor: onnx.TensorProto) -> bool:
@@ -101,6 +104,8 @@ def _is_external(tensor: onnx.TensorProto) -> bool:
 
 def _external_span(tensor: onnx.TensorProto, sizes: Mapping[str, int]) -> tuple[str, int, int]:
     fields = {entry.key: entry.value for entry in tensor.external_data}
+    if len(fields) != len(tensor.external_data):
+        raise BundleError(FILE_NAME, f"tensor {tensor.name!r} says twice where it lies")
     location = fields.get("location", "")
     if location not in sizes or location == FILE_NAME:
         raise BundleError(

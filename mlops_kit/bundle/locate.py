@@ -22,7 +22,7 @@ def load_bundle(reference: str | Path) -> Bundle:
         return open_bundle(path)
     if not path.exists():
         raise UsageError(f"{text}: no such bundle", "there is no such file or directory", "mlkit export makes one")
-    if path.suffix == archive.SUFFIX:
+    if path.suffix == archive.SUFFIX and path.is_file():
         unpacked = archive.unpack_archive(path)
         return open_bundle(Path(unpacked.name), owner=unpacked)
     raise UsageError(

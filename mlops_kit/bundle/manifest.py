@@ -8,7 +8,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
+
+import msgspec
 
 from mlops_kit.errors import BundleError
 from mlops_kit.schema import DTYPES, Signature
@@ -16,6 +18,7 @@ from mlops_kit.schema import DTYPES, Signature
 FILE_NAME = "manifest.json"
 FORMAT = 1
 MAX_BYTES = 16 * 2**20
+MOST_ROW_BLOCK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The file's exact bytes."""
-        document = {"format": FORMAT, **asdict(self), "signature": self.signature.to_json()}
+        document = {"format": FORMAT, **asdict(self)}
         return json.dumps(document, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n"
 
 
@@ -90,28 +93,21 @@ def digest_of(manifest: bytes) -> str:
 def parse_manifest(data: bytes) -> Manifest:
     """Read and check a manifest that nobody vouches for. Raises BundleError with the reason."""
     try:
-        document = json.loads(data, object_pairs_hook=_refuse_duplicates)
+        document = json.loads(data, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BundleError(FILE_NAME, f"it is not valid JSON ({error})") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        found = document.get("format") if isinstance(document, dict) else type(document).__name__
+    found = document.get("format") if isinstance(document, dict) else type(document).__name__
+    if type(found) is not int or found != FORMAT:
         raise BundleError(
             FILE_NAME, f"format {found!r}, and this mlkit reads format {FORMAT}", "export again, or upgrade mlkit"
         )
     try:
-        manifest = Manifest(
-            name=str(document["name"]),
-            source=Source(**document["source"]),
-            signature=Signature.from_json(document["signature"]),
-            row_block=int(document["row_block"]),
-            parameters=Parameters(**document["parameters"]),
-            parity=Parity(**{**document["parity"], "notes": tuple(document["parity"]["notes"])}),
-            files=tuple(FileEntry(**entry) for entry in document["files"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BundleError(FILE_NAME, f"a field is missing or of the wrong shape ({error})") from error
+        manifest = msgspec.convert(document, Manifest)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise BundleError(FILE_NAME, f"a field is missing or of the wrong type ({error})") from error
     _check_files(manifest.files)
-    _check_signature(manifest)
+    _check_signature(manifest.signature)
+    _check_numbers(manifest)
     return manifest
 
 
@@ -122,39 +118,59 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _check_files(files: tuple[FileEntry, ...]) -> None:
     seen: set[str] = set()
     for entry in files:
         name = entry.name
-        if (
-            not isinstance(name, str)
-            or not name
-            or name in {".", "..", FILE_NAME}
-            or {"/", "\\", "\0"} & set(name)
-        ):
+        if not is_plain_name(name) or name == FILE_NAME:
             raise BundleError(FILE_NAME, f"it lists {name!r}, which is not a plain file name inside the bundle")
         if name in seen:
             raise BundleError(FILE_NAME, f"it lists {name!r} twice")
-        if not isinstance(entry.size, int) or entry.size < 0 or not isinstance(entry.sha256, str):
-            raise BundleError(FILE_NAME, f"size or checksum of {name!r} is malformed")
+        if entry.size < 0:
+            raise BundleError(FILE_NAME, f"the size of {name!r} is negative")
         seen.add(name)
     if "model.onnx" not in seen:
         raise BundleError(FILE_NAME, "it lists no model.onnx")
 
 
-def _check_signature(manifest: Manifest) -> None:
-    signature = manifest.signature
+def is_plain_name(name: str) -> bool:
+    """Whether a file name can only mean a file directly inside a directory.
+
+    >>> is_plain_name("model.onnx"), is_plain_name("../model.onnx"), is_plain_name("")
+    (True, False, False)
+    """
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell
+        return False
+    return 0 < length <= 255 and name not in {".", ".."} and not {"/", "\\", "\0"} & set(name)
+
+
+def _check_signature(signature: Signature) -> None:
     dtypes = [part.dtype for parts in (signature.columns, signature.tensors, signature.outputs) for part in parts]
     if unknown := [dtype for dtype in dtypes if dtype not in DTYPES]:
         raise BundleError(FILE_NAME, f"its signature has the unknown dtype {unknown[0]!r}")
-    names = [column.name for column in signature.columns]
+    shapes = [*(column.shape for column in signature.columns), *(output.shape for output in signature.outputs)]
+    if any(size is not None and size < 0 for shape in shapes for size in shape):
+        raise BundleError(FILE_NAME, "its signature has a negative dimension")
+    for kind, named in (("tensors", signature.tensors), ("outputs", signature.outputs)):
+        names = [part.name for part in named]
+        if not names or len(set(names)) != len(names):
+            raise BundleError(FILE_NAME, f"its signature has no {kind}, or two of one name")
+    columns = [column.name for column in signature.columns]
     wanted = [name for tensor in signature.tensors for name in tensor.columns]
-    if sorted(names) != sorted(wanted) or len(set(names)) != len(names):
+    if sorted(columns) != sorted(wanted) or len(set(columns)) != len(columns):
         raise BundleError(FILE_NAME, "the columns and the tensors of its signature do not match")
-    if any(
-        t.layout not in ("matrix", "array") or (t.layout == "array") > (len(t.columns) == 1)
-        for t in signature.tensors
-    ):
-        raise BundleError(FILE_NAME, "its signature has a tensor of unknown layout")
-    if not 1 <= manifest.row_block <= 64:
+    if any(not t.columns or (t.layout == "array" and len(t.columns) > 1) for t in signature.tensors):
+        raise BundleError(FILE_NAME, "its signature has a tensor of no column, or an array of several")
+
+
+def _check_numbers(manifest: Manifest) -> None:
+    if not 1 <= manifest.row_block <= MOST_ROW_BLOCK:
         raise BundleError(FILE_NAME, f"row_block {manifest.row_block} is out of range")
+    if not 0 < manifest.parity.tolerance < 1:
+        raise BundleError(FILE_NAME, f"a tolerance of {manifest.parity.tolerance} makes no sense")

@@ -45,25 +45,23 @@ def register(directory: Path, uri: str, tags: dict[str, str]) -> str:
 
     `uri` is `models:/NAME`. Raises UsageError for another form, or if the registry refuses.
     """
-    match = MODEL_NAME.match(uri)
-    if match is None:
-        raise UsageError(f"{uri}: not a place to register at", fix="give --register models:/NAME")
-    mlflow = _mlflow("registering a model")
+    mlflow = check_register_uri(uri)
+    name = uri.removeprefix("models:/")
     try:
         with _quiet():
             with mlflow.start_run(tags=tags) as run:
                 mlflow.log_artifacts(str(directory), artifact_path="bundle")
-            version = _register(mlflow, match[1], run.info.run_id, tags)
+            version = _register(mlflow, name, run.info.run_id, tags)
     except (mlflow.exceptions.MlflowException, OSError) as error:
         raise _refusal(f"{uri}: the registry refused it", error) from error
     return str(version)
 
 
-def check_register_uri(uri: str) -> None:
-    """Fail before a long export rather than after it."""
+def check_register_uri(uri: str) -> Any:
+    """Fail before a long export rather than after it. Returns MLflow. Raises UsageError."""
     if MODEL_NAME.match(uri) is None:
         raise UsageError(f"{uri}: not a place to register at", fix="give --register models:/NAME")
-    _mlflow("registering a model")
+    return _mlflow("registering a model")
 
 
 def model_files(directory: Path) -> list[str]:
@@ -78,6 +76,8 @@ def model_files(directory: Path) -> list[str]:
         flavors = yaml.safe_load(path.read_text())["flavors"]
     except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: cannot be read", str(error).split("\n", 1)[0]) from error
+    if not isinstance(flavors, dict) or not all(isinstance(flavor, dict) for flavor in flavors.values()):
+        raise SourceError(f"{path}: its flavors are no mappings", fix="log the model again")
     own = [flavor for name, flavor in flavors.items() if name != "python_function"]
     keys = ("data", "model_data", "pickled_model", "model_path")
     names = [
@@ -111,7 +111,7 @@ def _refusal(what: str, error: Exception) -> UsageError:
 
 def _hoist(found: Path, directory: Path) -> None:
     """MLflow may put the files into a folder of the artifact's name; move them up."""
-    for path in found.iterdir():
+    for path in found.iterdir() if found.is_dir() else ():
         path.rename(directory / path.name)
 
 

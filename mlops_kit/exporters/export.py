@@ -17,7 +17,7 @@ from mlops_kit.bundle.manifest import Manifest, Source
 from mlops_kit.bundle.mlmodel import FILE_NAME as MLMODEL
 from mlops_kit.bundle.mlmodel import describe_for_mlflow
 from mlops_kit.bundle.weights import count_parameters, split_weights
-from mlops_kit.errors import ConversionError, MissingColumnsError, UsageError
+from mlops_kit.errors import ConversionError, MissingColumnsError
 from mlops_kit.exporters.columnar import expose_columns
 from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
 from mlops_kit.exporters.reference import reference_rows
@@ -25,7 +25,7 @@ from mlops_kit.exporters.resolve import exporter_of
 from mlops_kit.exporters.samples import read_sample, refuse_unsupported
 from mlops_kit.exporters.sources import read_source
 from mlops_kit.exporters.trial import Trial, choose_conversion
-from mlops_kit.parity import DEFAULT_TOLERANCE
+from mlops_kit.parity import DEFAULT_TOLERANCE, check_tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,7 @@ def export(
     """
     out = Path(out)
     refuse_existing(out)
-    if not 0 < tolerance < 1:
-        raise UsageError(
-            f"a tolerance of {tolerance} makes no sense", "it is a relative error", "give 0.0001, say"
-        )
+    check_tolerance(tolerance)
     if register is not None:
         mlflow_registry.check_register_uri(register)
     if isinstance(model, (str, Path)):

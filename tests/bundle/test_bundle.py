@@ -15,6 +15,7 @@ from mlops_kit.bundle import manifest as manifests
 from mlops_kit.bundle.bundle import open_bundle
 from mlops_kit.bundle.files import staged
 from mlops_kit.errors import BundleError, UsageError
+from mlops_kit.runtimes.onnx_runtime import OnnxRuntime
 from tests.bundles import NAMES, WEIGHTS, edit_graph, edit_manifest, linear_graph, sign_again, write_bundle
 
 
@@ -114,6 +115,50 @@ def _sign_truncated_graph(folder: Path) -> None:
     sign_again(folder)
 
 
+def _edit_signature(part: str, **changes: Any) -> Callable[[Path], None]:
+    """Change the first entry of a part of the signature, or without changes remove all of them."""
+
+    def change(folder: Path) -> None:
+        signature = json.loads((folder / "manifest.json").read_bytes())["signature"]
+        first, *others = signature[part]
+        edit_manifest(folder, signature={**signature, part: [{**first, **changes}, *others] if changes else []})
+
+    return change
+
+
+def _edit_text(old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = (folder / "manifest.json").read_text()
+        assert old in text
+        (folder / "manifest.json").write_text(text.replace(old, new))
+
+    return change
+
+
+def _symlink_manifest(folder: Path) -> None:
+    (folder / "manifest.json").rename(folder.parent / "elsewhere")
+    (folder / "manifest.json").symlink_to(folder.parent / "elsewhere")
+
+
+def _hide_in_function(folder: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        tensor = onnx.TensorProto(name="hidden", data_type=onnx.TensorProto.FLOAT, dims=[1], data_location=1)
+        tensor.external_data.add(key="location", value="unlisted.bin")
+        function = onnx.helper.make_function("own", "f", [], ["y"], [], [], attributes=[])
+        function.attribute_proto.append(onnx.helper.make_attribute("value", tensor))
+        model.functions.append(function)
+
+    edit_graph(folder, change)
+
+
+def _duplicate_key(folder: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        (tensor,) = (t for t in model.graph.initializer if t.external_data)
+        tensor.external_data.add(key="offset", value="0")
+
+    edit_graph(folder, change)
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no manifest": (lambda f: (f / "manifest.json").unlink(), "it is missing"),
     "no graph": (lambda f: (f / "model.onnx").unlink(), "it is missing"),
@@ -125,7 +170,27 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truncated manifest": (_truncate("manifest.json"), "not valid JSON"),
     "truncated graph, signed again": (_sign_truncated_graph, "not an ONNX model"),
     "another format": (lambda f: edit_manifest(f, format=99), "format 99"),
-    "no signature": (lambda f: edit_manifest(f, signature={}), "missing or of the wrong shape"),
+    "a format of another type": (lambda f: edit_manifest(f, format=True), "format True"),
+    "a row block of text": (lambda f: edit_manifest(f, row_block="2"), "wrong type"),
+    "a row block out of range": (lambda f: edit_manifest(f, row_block=10**9), "out of range"),
+    "a column without a name": (_edit_signature("columns", name=None), "wrong type"),
+    "a negative dimension": (_edit_signature("columns", shape=[-1]), "negative dimension"),
+    "an unknown dtype": (_edit_signature("outputs", dtype="object"), "unknown dtype"),
+    "an unknown layout": (_edit_signature("tensors", layout="cube"), "wrong type"),
+    "a tensor of no column": (_edit_signature("tensors", columns=[]), "do not match"),
+    "no outputs": (_edit_signature("outputs"), "no outputs"),
+    "an output that the graph lacks": (_edit_signature("outputs", tensor="nothing"), "'nothing'"),
+    "an input that the graph lacks": (_edit_signature("tensors", name="nothing"), "'nothing'"),
+    "an input of another type": (_edit_signature("tensors", dtype="float64"), "float64"),
+    "a tolerance of infinity": (_edit_text('"tolerance": 0.0001', '"tolerance": Infinity'), "no JSON"),
+    "a tolerance of text": (_edit_text('"tolerance": 0.0001', '"tolerance": "x"'), "wrong type"),
+    "a senseless tolerance": (_edit_text('"tolerance": 0.0001', '"tolerance": 7'), "makes no sense"),
+    "a file name that is no text": (_list_outside("\ud800"), "not a plain file name"),
+    "a FIFO as a file": (lambda f: (_list_outside("pipe")(f), os.mkfifo(f / "pipe")), "not a regular file"),
+    "a symlinked manifest": (_symlink_manifest, "symbolic link"),
+    "data in the default of a function": (_hide_in_function, "no data file of the bundle"),
+    "data that lies in two places": (_duplicate_key, "says twice"),
+    "no signature": (lambda f: edit_manifest(f, signature={}), "missing or of the wrong type"),
     "manifest of 3 GB": (_huge_manifest, "more than the"),
     "manifest is a list": (lambda f: (f / "manifest.json").write_text("[]"), "format 'list'"),
     "deeply nested manifest": (lambda f: (f / "manifest.json").write_text("[" * 10**6), "not valid JSON"),
@@ -152,7 +217,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
 def test_a_damaged_bundle_is_refused_with_its_reason(
     bundle: Path, damage: Callable[[Path], Any], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_: pytest.fail("the runtime saw it"))
+    monkeypatch.setattr(OnnxRuntime, "run", lambda *_: pytest.fail("it was run"))
     damage(bundle)
     with pytest.raises(BundleError, match=reason):
         mlops_kit.load(bundle)

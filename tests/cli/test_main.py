@@ -64,8 +64,15 @@ def test_what_cannot_run_exits_with_2_and_prints_no_result(words: list[str], mes
     assert "Traceback" not in done.stderr
 
 
-def test_debug_shows_the_traceback() -> None:
-    assert "Traceback" in mlkit("verify", "nothing", MLKIT_DEBUG="1").stderr
+def test_debug_shows_the_traceback_and_changes_no_exit_code() -> None:
+    done = mlkit("verify", "nothing", MLKIT_DEBUG="1")
+    assert "Traceback" in done.stderr
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "inf", "-1", "7"])
+def test_verify_refuses_a_senseless_tolerance(bundle: Path, tolerance: str) -> None:
+    assert mlkit("verify", bundle, "--tolerance", tolerance).returncode == 2
 
 
 def test_one_object_on_stdin_gives_one_object(bundle: Path) -> None:

@@ -44,7 +44,9 @@ def input_files(path: Path) -> list[Path]:
         return [path]
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder", fix="check INPUT")
-    files = sorted(file for file in path.rglob("*.parquet") if not file.name.startswith((".", "_")))
+    files = sorted(
+        file for file in path.rglob("*.parquet") if file.is_file() and not file.name.startswith((".", "_"))
+    )
     if not files:
         raise UsageError(f"{path}: no Parquet file in it", fix="give a Parquet file, or a folder of them")
     return files
@@ -70,6 +72,7 @@ def score_files(
     nothing is left. `on_rows` is told of rows that are done. Raises InputError and UsageError.
     """
     started = time.perf_counter()
+    keep = tuple(dict.fromkeys(keep))
     files = input_files(source)
     root = source if source.is_dir() else source.parent
     _check_columns(predictor, files, keep)
@@ -78,7 +81,7 @@ def score_files(
         for file in files:
             target = directory / file.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
-            for rows in _score_file(predictor, file, target, tuple(keep), pool):
+            for rows in _score_file(predictor, file, target, keep, pool):
                 done += rows
                 on_rows(rows)
     return BatchResult(len(files), done, time.perf_counter() - started)
@@ -97,6 +100,8 @@ def _check_columns(predictor: Predictor, files: Sequence[Path], keep: Sequence[s
         if missing := [name for name in dict.fromkeys(needed) if name not in available]:
             error = MissingColumnsError(missing, available)
             raise InputError(f"{file}: {error.what}", error.why, error.fix)
+        if twice := [name for name in needed if available.count(name) > 1]:
+            raise InputError(f"{file}: two columns are called {twice[0]!r}", fix="rename one of them")
 
 
 def _score_file(
@@ -142,9 +147,9 @@ def _in_order(
 
 
 def _score(predictor: Predictor, batch: pa.RecordBatch, keep: tuple[str, ...]) -> pa.Table:
-    columns, others = columns_of(pl.DataFrame(batch))
-    needed = {column.name for column in predictor.signature.columns}
-    if wrong := [name for name in others if name in needed]:
+    needed = [column.name for column in predictor.signature.columns]
+    columns, others = columns_of(pl.DataFrame(batch.select(needed)))
+    if wrong := list(others):
         raise InputError(f"column {wrong[0]!r} is {others[wrong[0]]}", "which no model takes", "cast it first")
     outputs = predictor.predict_columns(columns)
     # By way of Polars, because PyArrow imports pandas to see whether that is what it was given.

@@ -42,7 +42,7 @@ def parse_rows(data: bytes, signature: Signature, text_format: TextFormat | None
 
 
 def format_rows(outputs: Columns, text_format: TextFormat, is_single: bool = False) -> bytes:
-    """Predictions as text, one object or line for each row. A missing number is null, or empty in CSV."""
+    """Predictions as text, one object or line for each row. NaN and infinity are null in JSON."""
     lists = {name: values.tolist() for name, values in outputs.items()}
     rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
     if text_format == "csv":
@@ -151,5 +151,4 @@ def _csv_value(text: str, row: int, column: Column) -> Any:
     try:
         return float(text) if column.dtype in FLOATS else int(text)
     except ValueError as error:
-        expected = "a number" if column.dtype in FLOATS else "a whole number"
-        raise ColumnValueError(column.name, expected, "text", row) from error
+        raise ColumnValueError(column.name, column.expected, "text", row) from error
