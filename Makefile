@@ -41,7 +41,7 @@ demo: $(VENV)/demo-is-installed ## From nothing: train on real flights, export, 
 	cd $(PROJECT) && mlkit batch-predict bundles/flights-eta data/2013-12.parquet --out predictions --keep time,carrier,flight,dest
 	@echo '── one flight, now'
 	cd $(PROJECT) && echo '$(FLIGHT)' | mlkit predict bundles/flights-eta
-	@echo '── done; the project is in $(PROJECT)'
+	@echo '── done; the project is in $(PROJECT). Your own model: mlkit export --help'
 
 test: $(VENV)/$(EXTRAS)-is-installed lint ## Check everything: lint, types, import contracts, tests
 	$(BIN)/pytest -n 2 --dist loadfile

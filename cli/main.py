@@ -50,7 +50,13 @@ def _print_version(is_wanted: bool) -> None:
 def main(
     context: typer.Context,
     version: bool = typer.Option(
-        False, "--version", show_envvar=False, help="Print the version.", is_eager=True, callback=_print_version
+        False,
+        "--version",
+        show_envvar=False,
+        allow_from_autoenv=False,
+        help="Print the version.",
+        is_eager=True,
+        callback=_print_version,
     ),
 ) -> None:
     """One trained model, exported once, run in every prediction mode."""
@@ -72,7 +78,7 @@ def run() -> NoReturn:
         sys.stdout.flush()
         if code == INTERRUPTED:
             console.note("interrupted")
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the edge: every outcome becomes a code
         if os.environ.get("MLKIT_DEBUG") and not isinstance(error, (typer.TyperException, SystemExit)):
             traceback.print_exception(error)
         code = _report(error)

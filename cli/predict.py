@@ -29,6 +29,8 @@ def predict(
 ) -> None:
     """Predict a few rows, and print the predictions in the format that the rows came in.
 
+    An empty field of CSV is a missing value; in JSON, null is.
+
     \b
     Example:
       echo '{"origin": "JFK", "dep_delay": 12}' | mlkit predict bundles/eta

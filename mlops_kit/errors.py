@@ -94,7 +94,7 @@ class MissingColumnsError(InputError):
         super().__init__(
             f"missing column{plural}: {listed(missing)}",
             f"the input has {listed(names) if names else 'no columns'}",
-            suggestion(missing, names) or "add the missing values, or export the model without that column",
+            suggestion(missing, names) or "check the name, or add the column",
         )
         self.missing = tuple(missing)
 

@@ -25,6 +25,8 @@ def read_frame(path: Path) -> pl.DataFrame:
     """Read a data file into memory. Raises InputError if it is missing, of an unknown kind, or damaged."""
     if not path.exists():
         raise InputError(f"{path}: no such file", fix="check the path")
+    if path.is_dir():
+        return _read_folder(path)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: unknown kind of file", f"mlkit reads {', '.join(READERS)}", "convert the file")
@@ -32,6 +34,13 @@ def read_frame(path: Path) -> pl.DataFrame:
         return reader(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path}: cannot be read", str(error).split("\n", 1)[0], "check the file") from error
+
+
+def _read_folder(path: Path) -> pl.DataFrame:
+    files = sorted(file for file in path.rglob("*.parquet") if file.is_file())
+    if not files:
+        raise InputError(f"{path}: no Parquet file in it", fix="give a data file, or a folder of Parquet files")
+    return pl.concat([read_frame(file) for file in files])
 
 
 def to_polars(frame: Any) -> pl.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 
 from mlops_kit.assembly import assemble
 from mlops_kit.bundle.bundle import Bundle
+from mlops_kit.errors import InputError, MissingColumnsError
 from mlops_kit.row_assembly import RowAssembler
 from mlops_kit.runtimes.interface import Runtime
 from mlops_kit.runtimes.onnx_runtime import OnnxRuntime
@@ -40,13 +41,16 @@ class Predictor:
         runtime.check_signature(manifest.signature)
         return Predictor(manifest.signature, runtime, manifest.row_block, bundle)
 
-    def predict(self, rows: Mapping[str, Any]) -> dict[str, Any]:
-        """Predict one row, given as a mapping of values, or many, given as a mapping of NumPy arrays.
+    def predict(self, rows: Any) -> dict[str, Any]:
+        """Predict one row, given as a mapping of values, or many, given as a mapping of NumPy arrays or as a
+        Polars, pandas or Arrow frame.
 
         One row gives one value per output; columns of shape (rows, …) give arrays of the same length, and
         a missing value is NaN, or None in a column of strings. Columns that the model does not have are
         ignored. Raises MissingColumnsError and ColumnValueError.
         """
+        if not isinstance(rows, Mapping):
+            return self.predict_columns(self._columns_of_frame(rows))
         if self._is_one_row(rows):
             return self.predict_row(rows)
         return self.predict_columns(rows)
@@ -75,6 +79,19 @@ class Predictor:
             }
         tensors = self._runtime.run(feeds)
         return [_read_output(output, tensors[output.tensor], rows) for output in self.signature.outputs]
+
+    def _columns_of_frame(self, frame: Any) -> dict[str, Array]:
+        # Arrow calls column_names what Polars and pandas call columns.
+        names = getattr(frame, "column_names", getattr(frame, "columns", None))
+        if names is None:
+            raise InputError(
+                f"a {type(frame).__name__} is neither a row nor columns",
+                fix="give a mapping of values, a mapping of NumPy arrays, or a data frame",
+            )
+        wanted = [column.name for column in self.signature.columns]
+        if missing := [name for name in wanted if name not in names]:
+            raise MissingColumnsError(missing, map(str, names))
+        return {name: np.asarray(frame[name]) for name in wanted}
 
     def _is_one_row(self, rows: Mapping[str, Any]) -> bool:
         for column in self.signature.columns:

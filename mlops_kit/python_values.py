@@ -5,7 +5,15 @@ import numpy as np
 from mlops_kit.errors import ColumnValueError
 from mlops_kit.schema import FLOATS, Array, Column
 
-NAMES_OF_KINDS = {str: "text", bool: "true or false", bytes: "bytes", list: "a list", dict: "an object"}
+NAMES_OF_KINDS = {
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    bytes: "bytes",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def texts_of(values: Array, column: Column, null_text: str) -> Array:

@@ -4,6 +4,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,7 +96,7 @@ REFUSED = [
     (Column("x", "int64"), "float64", 2**63, "a number out of range where the model takes a whole number"),
     (Column("x", "float64"), "float64", Decimal(1), "a Decimal where the model takes a number"),
     (Column("x", "string"), "string", pd.NA, "a missing value where the model takes text"),
-    (Column("x", "string"), "string", 12, "a int where the model takes text"),
+    (Column("x", "string"), "string", 12, "a number where the model takes text"),
     (Column("x", "string"), "string", None, "a missing value where the model takes text"),
 ]
 
@@ -167,6 +169,25 @@ def test_numpys_own_text_columns_are_taken() -> None:
     predictor = scalar_predictor(Column("x", "string", nullable=True), "string", "missing")
     values = np.array(["a", None], dtype=np.dtypes.StringDType(na_object=None))
     assert predictor.predict({"x": values})["prediction"].tolist() == ["a", "missing"]
+
+
+FRAMES = [pl.DataFrame, pd.DataFrame, pa.table]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_frame_is_taken_as_its_columns(frame: Any) -> None:
+    predictor = matrix_predictor([Column("a", "float64"), Column("b", "float64", nullable=True)], "float64")
+    outputs = predictor.predict(frame({"c": ["x", "y"], "b": [1.5, None], "a": [1, 2]}))
+    assert outputs["out_a"].tolist() == [1, 2]
+    assert outputs["out_b"].tolist() == pytest.approx([1.5, np.nan], nan_ok=True)
+    with pytest.raises(MissingColumnsError, match="did you mean"):
+        predictor.predict(frame({"a": [1], "bb": [2]}))
+
+
+@pytest.mark.parametrize("rows", [np.zeros((2, 2)), [{"a": 1}], "a"])
+def test_what_has_no_columns_is_refused(rows: Any) -> None:
+    with pytest.raises(InputError, match="neither a row nor columns"):
+        scalar_predictor(Column("a", "float64"), "float64").predict(rows)
 
 
 def test_no_rows_give_no_answers() -> None:

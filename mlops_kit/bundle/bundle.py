@@ -1,6 +1,7 @@
 """Open a bundle: read the manifest, check every file, audit the graph. Only then may a runtime see it."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -10,7 +11,7 @@ from mlops_kit.bundle.files import check_file, read_limited
 from mlops_kit.bundle.manifest import FILE_NAME as MANIFEST
 from mlops_kit.bundle.manifest import MAX_BYTES as MAX_MANIFEST_BYTES
 from mlops_kit.bundle.manifest import Manifest, digest_of, parse_manifest
-from mlops_kit.errors import BundleError
+from mlops_kit.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,9 @@ class Bundle:
     """
 
     directory: Path
-    manifest: Manifest
+    manifest: Manifest = field(repr=False)
     digest: str
-    owner: object = None
+    owner: object = field(default=None, repr=False)
 
     @property
     def model_path(self) -> Path:
@@ -31,12 +32,14 @@ class Bundle:
 
 
 def open_bundle(directory: Path, owner: object = None) -> Bundle:
-    """Check a bundle directory and return it. Raises BundleError with the file and the reason."""
+    """Check a bundle directory and return it. Raises BundleError with the file and the reason,
+    UsageError if it is none.
+    """
     root = directory.resolve()
     if not root.is_dir():
-        raise BundleError(
-            str(directory), "there is no such directory", "check the path; mlkit export makes a bundle"
-        )
+        raise UsageError(f"{directory}: no such bundle", "there is no such directory", "mlkit export makes one")
+    if not os.path.lexists(root / MANIFEST):
+        raise UsageError(f"{directory}: not a bundle", f"it has no {MANIFEST}", "mlkit export makes one")
     data = read_limited(root, MANIFEST, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(data)
     for entry in manifest.files:

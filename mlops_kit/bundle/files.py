@@ -103,7 +103,7 @@ def refuse_existing(target: Path) -> None:
     """A bundle is never overwritten."""
     if os.path.lexists(target):
         raise UsageError(
-            f"{target} exists", "a bundle is never overwritten", "choose another --out, or remove it first"
+            f"{target} exists", "nothing is ever overwritten", "choose another --out, or remove it first"
         )
 
 

@@ -1,22 +1,22 @@
 """What export says about the rows that it made up."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from mlops_kit.errors import InputError
-from mlops_kit.exporters.probes import Probe
+from mlops_kit.exporters.probes import Probes
 from mlops_kit.predictor import Predictor
 
 
-def refusal_notes(refused: Iterable[Probe], predictor: Predictor) -> Iterator[str]:
+def refusal_notes(refused: Probes, predictor: Predictor) -> Iterator[str]:
     """A note for every made-up row that the original refuses and the exported model answers.
 
     Missing values are left out, because the signature refuses them.
     """
-    for probe in refused:
+    for index, probe in enumerate(refused.probes):
         if probe.kind == "missing":
             continue
         try:
-            predictor.predict_columns(probe.row)
+            predictor.predict_columns(refused.select([index]).rows)
         except InputError:
             continue
         yield f"the original refuses {words_of(probe.kind)} in {probe.column!r}; the exported model answers"

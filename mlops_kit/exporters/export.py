@@ -17,7 +17,7 @@ from mlops_kit.bundle.manifest import Manifest, Source
 from mlops_kit.bundle.mlmodel import FILE_NAME as MLMODEL
 from mlops_kit.bundle.mlmodel import describe_for_mlflow
 from mlops_kit.bundle.weights import count_parameters, split_weights
-from mlops_kit.errors import ConversionError, MissingColumnsError
+from mlops_kit.errors import ConversionError, MissingColumnsError, UsageError
 from mlops_kit.exporters.columnar import expose_columns
 from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
 from mlops_kit.exporters.reference import reference_rows
@@ -61,6 +61,10 @@ def export(
     check_tolerance(tolerance)
     if register is not None:
         mlflow_registry.check_register_uri(register)
+    if target is not None and sample is None:
+        raise UsageError(
+            f"a target {target!r} without a sample", "the target is a column of the sample", "give --sample"
+        )
     if isinstance(model, (str, Path)):
         model = read_source(model, trust_pickle)
     rows = None if sample is None else read_sample(sample, target)

@@ -3,7 +3,7 @@
 Missing values column by column, an unseen category, zeros, and values beyond the sample's range.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,24 +15,37 @@ from mlops_kit.schema import FLOATS, INTEGERS, Array, Column, Columns
 UNSEEN = "mlkit: unseen category"
 MOST_SAMPLE_ROWS = 2000
 INVENTED_ROWS = 64
+MOST_ASKED_ONE_BY_ONE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One made-up row: the first row of the sample with `column` changed in the way that `kind` says."""
+    """What was changed in a copy of the sample's first row: `column`, in the way that `kind` says."""
 
     column: str
     kind: str
-    row: dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Made-up rows: row i of `rows` is what `probes[i]` describes."""
+
+    probes: tuple[Probe, ...]
+    rows: Columns
+
+    def select(self, indices: Sequence[int]) -> "Probes":
+        """Only some of them."""
+        chosen = np.array(indices, int)
+        return Probes(tuple(self.probes[index] for index in indices), select_rows(self.rows, chosen))
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Probes that the original framework takes, in order, with its answers; and those that it refuses."""
+    """The probes that the original framework takes, with its answers; and those that it refuses."""
 
-    probes: tuple[Probe, ...]
-    answers: dict[str, Array]
-    refused: tuple[Probe, ...]
+    accepted: Probes
+    answers: Columns
+    refused: Probes
 
 
 def choose_sample_rows(columns: Columns, most: int = MOST_SAMPLE_ROWS) -> Array:
@@ -52,35 +65,58 @@ def invented_rows(columns: tuple[Column, ...]) -> dict[str, Array]:
     return {column.name: _invented(column, INVENTED_ROWS, random) for column in columns}
 
 
-def make_probes(columns: tuple[Column, ...], sample: Columns) -> list[Probe]:
+def make_probes(columns: tuple[Column, ...], sample: Columns) -> Probes:
     """Every probe that makes sense for the columns' dtypes. The sample has at least one row."""
-    base = select_rows(sample, slice(0, 1))
-    probes = []
+    made = [(c.name, kind, value) for c in columns for kind, value in _values(c, sample[c.name])]
+    rows = {}
     for column in columns:
-        for kind, value in _values(column, sample[column.name]):
-            probes.append(Probe(column.name, kind, {**base, column.name: np.array([value], _dtype(column))}))
-    return probes
+        base = sample[column.name][:1]
+        rows[column.name] = np.repeat(base if column.shape else base.astype(_dtype(column)), len(made), axis=0)
+    for index, (name, _, value) in enumerate(made):
+        rows[name][index] = value
+    return Probes(tuple(Probe(name, kind) for name, kind, _ in made), rows)
 
 
-def ask(reference: Callable[[Columns], Columns], probes: list[Probe]) -> Answered:
+def ask(reference: Callable[[Columns], Columns], probes: Probes) -> Answered:
     """Ask the original framework, halving the batch where it refuses, until every culprit is found."""
-    accepted: list[tuple[Probe, Columns]] = []
-    refused: list[Probe] = []
-    waiting = [probes] if probes else []
+    accepted: list[int] = []
+    answers: list[Columns] = []
+    refused: list[int] = []
+    missing = [index for index, probe in enumerate(probes.probes) if probe.kind == "missing"]
+    others = [index for index, probe in enumerate(probes.probes) if probe.kind != "missing"]
+    if _refuses_all(reference, probes, missing):
+        refused, missing = missing, []
+    waiting = [batch for batch in (missing, others) if batch]
     while waiting:
         batch = waiting.pop()
-        try:
-            answers = reference(join_rows([probe.row for probe in batch]))
-        except Exception:  # noqa: BLE001 - a framework may refuse a row with any exception
-            if len(batch) == 1:
-                refused.append(batch[0])
-            else:
-                middle = len(batch) // 2
-                waiting += [batch[middle:], batch[:middle]]
-            continue
-        accepted += [(probe, select_rows(answers, slice(i, i + 1))) for i, probe in enumerate(batch)]
-    found = tuple(probe for probe, _ in accepted)
-    return Answered(found, join_rows([dict(a) for _, a in accepted]) if accepted else {}, tuple(refused))
+        answer = _answer(reference, probes.select(batch).rows)
+        if answer is not None:
+            accepted += batch
+            answers.append(answer)
+        elif len(batch) == 1:
+            refused += batch
+        else:
+            middle = len(batch) // 2
+            waiting += [batch[middle:], batch[:middle]]
+    found = join_rows([dict(answer) for answer in answers]) if answers else {}
+    return Answered(probes.select(accepted), found, probes.select(refused))
+
+
+def _refuses_all(reference: Callable[[Columns], Columns], probes: Probes, missing: list[int]) -> bool:
+    """Whether a wide model may be taken to refuse every missing value, because it does in some columns spread
+    over all of them. To ask about each of thousands takes minutes, and to refuse too much does no harm.
+    """
+    if len(missing) <= MOST_ASKED_ONE_BY_ONE:
+        return False
+    spread = missing[:: len(missing) // (MOST_ASKED_ONE_BY_ONE // 4)]
+    return all(_answer(reference, probes.select([index]).rows) is None for index in spread)
+
+
+def _answer(reference: Callable[[Columns], Columns], rows: Columns) -> Columns | None:
+    try:
+        return reference(rows)
+    except Exception:  # noqa: BLE001 - a framework may refuse a row with any exception
+        return None
 
 
 def _dtype(column: Column) -> str:

@@ -9,8 +9,8 @@ from mlops_kit.errors import MlkitError, SampleError
 from mlops_kit.exporters.interface import Sample, SourceModel
 from mlops_kit.exporters.probes import (
     INVENTED_ROWS,
-    Answered,
     Probe,
+    Probes,
     ask,
     choose_sample_rows,
     invented_rows,
@@ -29,7 +29,7 @@ class Reference:
     sample_indices: Array
     probes: tuple[Probe, ...]
     columns: tuple[Column, ...]
-    refused: tuple[Probe, ...]
+    refused: Probes
 
     @property
     def sample_rows(self) -> int:
@@ -76,21 +76,21 @@ def reference_rows(source: SourceModel, sample: Sample | None) -> Reference:
             "give a --sample with the columns and dtypes that it was trained on",
         ) from error
     asked = ask(source.reference, make_probes(source.columns, rows))
-    columns = tuple(_narrowed(column, asked, rows[column.name]) for column in source.columns)
+    takes_nulls = {probe.column for probe in asked.accepted.probes if probe.kind == "missing"}
+    columns = tuple(
+        replace(
+            column, nullable=column.nullable and (column.name in takes_nulls or has_missing(rows[column.name]))
+        )
+        for column in source.columns
+    )
     return Reference(
-        join_rows([rows, *(probe.row for probe in asked.probes)]),
-        join_rows([answers, asked.answers]) if asked.probes else answers,
+        join_rows([dict(rows), dict(asked.accepted.rows)]),
+        join_rows([dict(answers), dict(asked.answers)]) if asked.accepted.probes else answers,
         indices,
-        asked.probes,
+        asked.accepted.probes,
         columns,
         asked.refused,
     )
-
-
-def _narrowed(column: Column, asked: Answered, sample: Array) -> Column:
-    """A column takes nulls if the original answers a row with one, or the sample has them."""
-    probed = any(probe.column == column.name and probe.kind == "missing" for probe in asked.probes)
-    return replace(column, nullable=column.nullable and (probed or has_missing(sample)))
 
 
 def has_missing(values: Array) -> bool:

@@ -49,6 +49,8 @@ def _read_file(path: Path, trust_pickle: bool) -> object:
         return exporter.read(path)
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
+    if path.suffix == ".py":
+        raise SourceError(f"{path}: which of its variables is the model", fix=f"name it, as in {path}:model")
     if not _looks_like_pickle(head):
         raise SourceError(
             f"{path}: not a model file that mlkit knows",

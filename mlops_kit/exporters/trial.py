@@ -146,7 +146,7 @@ def _spread(count: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, min(count, MOST_GOLDENS)).astype(int)).tolist() if count else []
 
 
-def _repeated(rows: Columns, most_values: int = 2_000_000) -> dict[str, Array]:
+def _repeated(rows: Columns, most_values: int = 300_000) -> dict[str, Array]:
     """Enough rows for batches of several sizes, but not so many that large inputs take minutes."""
     count = len(next(iter(rows.values())))
     values_per_row = sum(int(np.prod(values.shape[1:])) for values in rows.values())

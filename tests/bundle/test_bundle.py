@@ -160,7 +160,6 @@ def _duplicate_key(folder: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no manifest": (lambda f: (f / "manifest.json").unlink(), "it is missing"),
     "no graph": (lambda f: (f / "model.onnx").unlink(), "it is missing"),
     "truncated graph": (_truncate("model.onnx"), "the manifest says"),
     "truncated weights": (_truncate("weights.safetensors"), "the manifest says"),
@@ -226,6 +225,11 @@ def test_a_damaged_bundle_is_refused_with_its_reason(
 def test_a_missing_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         mlops_kit.load(tmp_path / "nothing")
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a bundle"):
+        mlops_kit.load(tmp_path)
 
 
 def test_a_manifest_survives_its_own_format(bundle: Path) -> None:

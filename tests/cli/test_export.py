@@ -189,6 +189,8 @@ REFUSED = {
     "a foreign operator": (_foreign_operator, ["evil.onnx"], "'com.evil'"),
     "a renamed column": (_rename_column, ["train.py:model", "--sample", "renamed.csv"], "did you mean 'sizes' for 'size'?"),
     "a column of timestamps": (_timestamps, ["train.py:model", "--sample", "times.parquet"], "Datetime"),
+    "a script without a variable": (None, ["train.py"], "train.py:model"),
+    "a target without a sample": (None, ["train.py:model", "--target", "price"], "give --sample"),
     "no such sample": (None, ["train.py:model", "--sample", "no.csv"], "no.csv: no such file"),
     "no such target": (None, ["train.py:model", "--sample", "rows.csv", "--target", "prise"], "did you mean 'price'"),
     "an unknown kind of sample": (None, ["train.py:model", "--sample", "train.py"], "unknown kind of file"),

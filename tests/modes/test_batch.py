@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 import mlops_kit
@@ -99,6 +100,25 @@ def test_bad_input_is_refused_and_nothing_is_left(
         score_files(predictor, tmp_path / "in.parquet", tmp_path / "out", keep=keep)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_an_output_inside_of_the_input_is_refused(tmp_path: Path, predictor: Predictor) -> None:
+    write_rows(tmp_path / "in" / "a.parquet", 10)
+    with pytest.raises(UsageError, match="lies inside of"):
+        score_files(predictor, tmp_path / "in", tmp_path / "in" / "out")
+
+
+def test_a_column_kept_twice_is_kept_once(tmp_path: Path, predictor: Predictor) -> None:
+    write_rows(tmp_path / "in.parquet", 10)
+    score_files(predictor, tmp_path / "in.parquet", tmp_path / "out", keep=["id", "id"])
+    assert pl.read_parquet(tmp_path / "out").columns == ["id", "prediction"]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, predictor: Predictor) -> None:
+    table = write_rows(tmp_path / "in.parquet", 10).to_arrow()
+    pq.write_table(table.append_column("x3", table.column("x3")), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="two columns are called 'x3'"):
+        score_files(predictor, tmp_path / "in.parquet", tmp_path / "out")
 
 
 def test_an_existing_output_is_not_touched(tmp_path: Path, predictor: Predictor) -> None:

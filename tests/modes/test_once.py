@@ -21,6 +21,7 @@ ROWS = [
     ("[]", "json", [], []),
     (f"{ROW}\n\n{ROW}\n", "ndjson", [1.5, 1.5], ["a", "a"]),
     ("n,s,i,b\n1.5,a,3,true\n,é,-1,0\n", "csv", [1.5, None], ["a", "é"]),
+    ("\ufeff" + ROW, "json", [1.5], ["a"]),
     ('\ufeffb,i,s,n\r\n1,3,"a, b",nan\r\n', "csv", ["nan"], ["a, b"]),
 ]
 
@@ -33,11 +34,14 @@ def test_rows_are_read_from_every_format(
     assert parsed.format == text_format
     assert [str(n) if n != n else n for n in parsed.columns["n"].tolist()] == numbers
     assert parsed.columns["s"].tolist() == texts
-    assert parsed.is_single == (text_format == "json" and text.strip()[0] == "{")
+    assert parsed.is_single == (text_format == "json" and "{" in text.strip()[:2] and text.strip()[0] != "[")
 
 
 BAD = [
     ("{", InputError, "not valid JSON"),
+    ("garbage", InputError, "neither JSON nor CSV"),
+    ("PAR1", InputError, "use mlkit batch-predict"),
+    ("n,s,i,b,n\n1,a,2,true,3\n", InputError, "two columns are called 'n'"),
     (f'{ROW}\n{{"n":\n', InputError, "line 2 is not valid JSON"),
     ("[1]", InputError, "row 0 is no object"),
     ('[{"n": 1}]', MissingColumnsError, "missing columns: 's', 'i' and|missing columns: 's', 'i', 'b'"),

@@ -73,6 +73,8 @@ def score_files(
     """
     started = time.perf_counter()
     keep = tuple(dict.fromkeys(keep))
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{out} lies inside of {source}", "the next run would read it", "choose another --out")
     files = input_files(source)
     root = source if source.is_dir() else source.parent
     _check_columns(predictor, files, keep)
@@ -168,5 +170,5 @@ def _open(file: Path) -> pq.ParquetFile:
         return pq.ParquetFile(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
-            f"{file}: not a readable Parquet file", str(error).split("\n", 1)[0], "write it again"
+            f"{file}: not a readable Parquet file", str(error).split("\n", 1)[0], "give Parquet files"
         ) from error

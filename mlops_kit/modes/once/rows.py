@@ -1,5 +1,6 @@
 """Rows as text: JSON (one object, or an array of them), NDJSON and CSV."""
 
+import codecs
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,9 @@ def parse_rows(data: bytes, signature: Signature, text_format: TextFormat | None
 
     Raises InputError if the text is not of the format, MissingColumnsError if a row lacks a column.
     """
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if data.startswith(b"PAR1"):
+        raise InputError("the rows are a Parquet file", "mlkit predict reads text", "use mlkit batch-predict")
     text_format = text_format or recognise_format(data)
     if text_format == "csv":
         return TextRows(_parse_csv(data, signature), "csv")
@@ -116,13 +120,20 @@ def _nested(values: list[Any], column: Column) -> Array:
 
 def _parse_csv(data: bytes, signature: Signature) -> dict[str, Array]:
     try:
-        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        reader = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
         header, *rows = [row for row in reader if row] or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             "the input is not valid CSV", str(error), "give a header line, then a line for each row"
         ) from error
-    if missing := [column.name for column in signature.columns if column.name not in header]:
+    if not rows and len(header) < 2:
+        raise InputError(
+            "the input is neither JSON nor CSV", fix='give rows such as {"origin": "JFK", "dep_delay": 12}'
+        )
+    names = [column.name for column in signature.columns]
+    if twice := [name for name in names if header.count(name) > 1]:
+        raise InputError(f"two columns are called {twice[0]!r}", fix="remove one of them")
+    if missing := [name for name in names if name not in header]:
         raise MissingColumnsError(missing, header)
     for number, row in enumerate(rows):
         if len(row) != len(header):
