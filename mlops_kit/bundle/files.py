@@ -4,9 +4,9 @@ import errno
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,14 +77,10 @@ def staged(target: Path) -> Iterator[Path]:
     refuse_existing(target)
     parent = target.absolute().parent
     first_new = _first_missing(parent)
+    # Named before it is made, so that an interruption at any moment finds what to remove.
+    staging = parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=parent))
-    except OSError as error:
-        raise UsageError(
-            f"cannot write to {parent}", error.strerror or str(error), "choose another --out"
-        ) from error
-    try:
+        _make_directory(staging)
         yield staging
         for path in staging.iterdir():
             sync(path)
@@ -99,8 +95,17 @@ def staged(target: Path) -> Iterator[Path]:
         raise
 
 
+def _make_directory(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"cannot write to {path.parent}", reason, "choose another --out") from error
+
+
 def refuse_existing(target: Path) -> None:
-    """A bundle is never overwritten."""
+    """Nothing is ever overwritten: raise UsageError if `target` is there, be it a broken link."""
     if os.path.lexists(target):
         raise UsageError(
             f"{target} exists", "nothing is ever overwritten", "choose another --out, or remove it first"
