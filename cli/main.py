@@ -3,6 +3,7 @@
 0 done · 1 it ran and the answer is no · 2 could not run · 101 a bug in mlkit · 130 interrupted · 143 terminated.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -82,6 +83,9 @@ def run() -> NoReturn:
         if os.environ.get("MLKIT_DEBUG") and not isinstance(error, (typer.TyperException, SystemExit)):
             traceback.print_exception(error)
         code = _report(error)
+    if code in (INTERRUPTED, TERMINATED):
+        # A signal may have come just before a `with` block began; what it was to clean up is cleaned up here.
+        gc.collect()
     sys.exit(code if isinstance(code, int) else 0)
 
 
