@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +89,3 @@ def edit_graph(directory: Path, change: Any) -> None:
     change(model)
     path.write_bytes(model.SerializeToString())
     sign_again(directory)
-
-
-def nullable(signature: Signature) -> Signature:
-    """The same signature, with missing values allowed."""
-    return replace(signature, columns=tuple(replace(column, nullable=True) for column in signature.columns))

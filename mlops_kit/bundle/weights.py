@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +46,7 @@ SHAPE_OPERATORS = frozenset({"Resize", "Upsample"})
 """Operators with small float inputs that shape inference reads; it cannot read external data."""
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsReport:
-    """The files written, and what weights.safetensors holds."""
-
-    files: tuple[str, ...]
-    tensors: int
-    bytes: int
-
-
-def split_weights(graph: onnx.ModelProto, directory: Path) -> WeightsReport:
+def split_weights(graph: onnx.ModelProto, directory: Path) -> None:
     """Write `graph` into `directory`, its weights apart. The same graph gives the same bytes.
 
     `graph` holds all of its values itself, and is left as it is. Subgraphs keep theirs inline.
@@ -66,8 +56,6 @@ def split_weights(graph: onnx.ModelProto, directory: Path) -> WeightsReport:
     spans = _write_weights(weights, directory / WEIGHTS_NAME) if weights else {}
     definition = _refer(graph, spans)
     (directory / FILE_NAME).write_bytes(_serialize(definition))
-    files = (FILE_NAME, WEIGHTS_NAME) if weights else (FILE_NAME,)
-    return WeightsReport(files, len(weights), sum(array.nbytes for array in weights.values()))
 
 
 def _serialize(definition: onnx.ModelProto) -> bytes:

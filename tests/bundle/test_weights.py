@@ -52,11 +52,14 @@ def names_in(path: Path) -> list[str]:
         return sorted(file.keys())
 
 
+def written(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
 def test_the_runtime_loads_the_pair_and_answers_as_before(tmp_path: Path) -> None:
     model = linear()
-    report = split_weights(model, tmp_path)
-    assert report.files == ("model.onnx", "weights.safetensors")
-    assert (report.tensors, report.bytes) == (2, 4 * 15)
+    split_weights(model, tmp_path)
+    assert written(tmp_path) == ["model.onnx", "weights.safetensors"]
     x = np.ones((5, 4), np.float32)
     np.testing.assert_array_equal(
         run(str(tmp_path / "model.onnx"), x), run(model.SerializeToString(), x), strict=True
@@ -126,7 +129,8 @@ MOVED = [
 )
 def test_what_leaves_the_graph(tensor: onnx.TensorProto, files: int, tmp_path: Path) -> None:
     model = build([helper.make_node("Relu", ["x"], ["y"])], tensor)
-    assert len(split_weights(model, tmp_path).files) == files
+    split_weights(model, tmp_path)
+    assert len(written(tmp_path)) == files
     assert (tmp_path / "weights.safetensors").exists() == (files == 2)
     loaded = onnx.load(tmp_path / "model.onnx").graph.initializer[0]
     np.testing.assert_array_equal(numpy_helper.to_array(loaded), numpy_helper.to_array(tensor))
@@ -159,7 +163,8 @@ def test_a_subgraph_keeps_its_constants(tmp_path: Path) -> None:
     )
     nodes = [helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch)]
     model = build(nodes, numpy_helper.from_array(np.array(True), "yes"))
-    assert split_weights(model, tmp_path).files == ("model.onnx",)
+    split_weights(model, tmp_path)
+    assert written(tmp_path) == ["model.onnx"]
     assert run(str(tmp_path / "model.onnx"), np.ones((1, 4), np.float32)).tolist() == [[2.0] * 4]
 
 

@@ -78,8 +78,9 @@ def test_answers_come_in_the_format_of_the_rows() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_input_is_a_bug(data: bytes) -> None:
+def test_any_input_is_read_or_refused(data: bytes) -> None:
     try:
-        parse_rows(data, SIGNATURE)
+        parsed = parse_rows(data, SIGNATURE)
     except InputError:
-        pass
+        return
+    assert set(parsed.columns) == {column.name for column in SIGNATURE.columns}
