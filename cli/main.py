@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import typer
 
-from mlops_kit.errors import MlkitError, ParityError
+from mlops_kit.errors import MlkitError, ParityError, TooManyBadRowsError
 
 from . import console
 from .batch_predict import batch_predict
@@ -20,6 +20,7 @@ from .doctor import doctor
 from .export import export
 from .init import init
 from .inspect import inspect
+from .lookup import lookup
 from .predict import predict
 from .settings import read_settings
 from .verify import verify
@@ -67,7 +68,7 @@ def main(
     )
 
 
-for command in (init, export, inspect, verify, predict, batch_predict, doctor):
+for command in (init, export, inspect, verify, predict, batch_predict, lookup, doctor):
     app.command(context_settings=CONTEXT)(command)
 
 
@@ -106,7 +107,7 @@ def _report(error: BaseException) -> int:
             return INTERRUPTED
         case MlkitError():
             console.print_error(error.what, error.why, error.fix)
-            return 1 if isinstance(error, ParityError) else 2
+            return 1 if isinstance(error, (ParityError, TooManyBadRowsError)) else 2
         case OSError():
             console.print_error(
                 f"{error.filename or 'the disk'}: {error.strerror or error}", fix="check that place"

@@ -9,6 +9,9 @@ MlkitError                  what happened, why, what to try next
 ├── ConversionError         the model has no faithful ONNX form
 │   └── ParityError         it was converted, but answers differently from the original
 ├── BundleError             a bundle that is damaged, hostile or of an unknown format
+├── TooManyBadRowsError     a batch run met more rows that cannot be predicted than it may leave out
+├── StoppedError            a run was asked to stop, and has saved what was finished
+├── StoreError              a server or a disk that predictions are written to, or read from, fails
 └── InputError              rows that the model cannot take
     ├── MissingColumnsError
     └── ColumnValueError
@@ -19,6 +22,7 @@ maps a type to a status, the command line maps it to text and an exit code.
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class MlkitError(Exception):
@@ -79,6 +83,32 @@ class BundleError(MlkitError):
     def __init__(self, file: str, why: str, fix: str = "") -> None:
         super().__init__(f"{file}: refused", why, fix or "export the model again, or fetch the bundle again")
         self.file = file
+
+
+class TooManyBadRowsError(MlkitError):
+    """More rows than allowed cannot be predicted; nothing was published."""
+
+    def __init__(self, bad: int, rows: int, most: float, errors: Path) -> None:
+        super().__init__(
+            f"{bad:,} of {rows:,} rows cannot be predicted, more than {most:.2%}; nothing was published",
+            f"{errors} has the rows and the reasons",
+            "mend the input, or allow more with --max-bad-rows and run again: finished units are kept",
+        )
+
+
+class StoppedError(MlkitError):
+    """The run was asked to stop, and has saved what was finished."""
+
+    def __init__(self, finished: int, units: int) -> None:
+        super().__init__(
+            "stopped before the end",
+            f"{finished} of {units} units are finished and saved; nothing was published",
+            "run the same command again: it goes on from there",
+        )
+
+
+class StoreError(MlkitError):
+    """What should store predictions does not answer, refuses, or is full. Trying again later may help."""
 
 
 class InputError(MlkitError):

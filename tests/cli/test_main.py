@@ -11,7 +11,7 @@ import pytest
 from tests.bundles import NAMES, write_bundle
 from tests.cli.mlkit import COMMAND, mlkit
 
-COMMANDS = ("init", "export", "inspect", "verify", "predict", "batch-predict", "doctor")
+COMMANDS = ("init", "export", "inspect", "verify", "predict", "batch-predict", "lookup", "doctor")
 HEAVY = ("numpy", "onnx", "onnxruntime", "polars", "pyarrow", "pandas", "mlflow", "pydantic", "rich", "fastapi")
 
 
@@ -51,7 +51,7 @@ USAGE = [
     (["predict"], "Missing argument"),
     (["verify", "nothing"], "nothing: no such bundle"),
     (["predict", "nothing", "nothing"], "nothing: cannot be read"),
-    (["batch-predict", "nothing", "nothing", "--out", "x"], "no such file or folder"),
+    (["batch-predict", "nothing", "nothing", "--out", "x"], "no such bundle"),
     (["export", "nothing.onnx", "--out", "x"], "no such file"),
 ]
 
@@ -147,17 +147,25 @@ def test_ctrl_c_exits_with_130(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(("signal", "code"), [(2, 130), (15, 143)])
-def test_an_interrupted_batch_leaves_nothing(bundle: Path, tmp_path: Path, signal: int, code: int) -> None:
-    rows = pl.DataFrame({name: np.ones(300_000, np.float32) for name in NAMES})
-    rows.write_parquet(tmp_path / "rows.parquet")
-    words = ["batch-predict", str(bundle), str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "out")]
+def test_an_interrupted_batch_is_gone_on_with(bundle: Path, tmp_path: Path, signal: int, code: int) -> None:
+    rows = pl.DataFrame({name: np.ones(100_000, np.float32) for name in NAMES})
+    (tmp_path / "in").mkdir()
+    for index in range(10):
+        rows.write_parquet(tmp_path / "in" / f"{index}.parquet")
+    words = ["batch-predict", str(bundle), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     process = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 30
-    while not list(tmp_path.glob(".out*")) and time.monotonic() < deadline:
+    journals = "out/.mlkit/runs/*/journal.jsonl"
+    while not any(b'"unit"' in path.read_bytes() for path in tmp_path.glob(journals)):
+        assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal)
-    assert process.wait(30) == code
-    assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert b"run the same command again" in error
+    assert not (tmp_path / "out" / "current").exists()
+    again = json.loads(mlkit(*words, "--json").stdout)
+    assert (again["rows"], again["units_skipped"] > 0) == (1_000_000, True)
 
 
 def test_a_bug_exits_with_101_and_asks_for_a_report() -> None:

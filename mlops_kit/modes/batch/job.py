@@ -1,0 +1,71 @@
+"""What a batch run is asked to do, what it tells meanwhile, and what it has done."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJob:
+    """A request to score `input` and to publish the predictions at `out`.
+
+    - `input`: a Parquet file, a folder of them, or a glob.
+    - `out`: a folder, or a table's URL.
+    - `keep`: columns of the input to pass through; `key`, some of them, by which predictions are looked up.
+    - `errors`: where the bad rows go; `most_bad` the share of them, from 0 to 1, above which nothing is published.
+    - `work`: where runs keep their state if `out` is no folder.
+    """
+
+    bundle: str | Path
+    input: str
+    out: str
+    keep: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
+    where: str | None = None
+    errors: Path | None = None
+    stops_at_bad_row: bool = False
+    most_bad: float = 0.01
+    threads: int | None = None
+    fresh: bool = False
+    keep_generations: int = 2
+    work: Path = Path(".mlkit/batch")
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What a batch run did. `rows` are those of the generation, `scored_rows` those that this run predicted.
+
+    `is_new` is false where there was nothing to do. `peak_memory` is in bytes.
+    """
+
+    out: str
+    generation: str
+    digest: str
+    rows: int
+    bad_rows: int
+    errors: Path | None
+    units: int
+    units_skipped: int
+    is_new: bool
+    scored_rows: int = 0
+    seconds: float = 0.0
+    peak_memory: int = 0
+
+    @property
+    def rows_per_s(self) -> float:
+        """What this run predicted itself, over all the time that it took."""
+        return self.scored_rows / self.seconds if self.seconds else 0.0
+
+
+class Watcher(Protocol):
+    """Somebody who watches a run, and may stop it."""
+
+    def stage(self, name: str, total_rows: int) -> None:
+        """Another part of the work begins."""
+
+    def advance(self, rows: int) -> None:
+        """Rows of this stage are done."""
+
+    def should_stop(self) -> bool:
+        """Whether the run is to save what is running and to end."""

@@ -1,0 +1,80 @@
+"""One unit's predictions on their way to the disk."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlops_kit.bundle.files import hash_file, sync
+from mlops_kit.errors import StoreError
+
+ROW_GROUP_ROWS = 122_880
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedFile:
+    """A file that is on the disk, at its final name."""
+
+    size: int
+    sha256: str
+
+
+class PartWriter:
+    """Writes a Parquet file under a temporary name; `finish` puts it in its place. For one thread at a time."""
+
+    def __init__(self, target: Path, schema: pa.Schema) -> None:
+        self._target = target
+        self._temporary = target.with_name(f".{target.name}.tmp")
+        self._pending: list[pa.Table] = []
+        self._pending_rows = 0
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Dictionaries of floats cost a lot and save nothing.
+        dictionaries = [field.name for field in schema if not pa.types.is_floating(field.type)]
+        self._writer = pq.ParquetWriter(
+            self._temporary, schema, compression="zstd", compression_level=1, use_dictionary=dictionaries
+        )
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows. Raises StoreError if the disk is full."""
+        self._pending.append(table)
+        self._pending_rows += table.num_rows
+        self.rows += table.num_rows
+        if self._pending_rows >= ROW_GROUP_ROWS:
+            self._write_pending()
+
+    def finish(self) -> FinishedFile:
+        """Push everything to the disk, and rename. Raises StoreError if the disk is full."""
+        self._write_pending()
+        with _disk_errors(self._target):
+            self._writer.close()
+            sync(self._temporary)
+            finished = FinishedFile(self._temporary.stat().st_size, hash_file(self._temporary))
+            self._temporary.replace(self._target)
+            sync(self._target.parent)
+        return finished
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        with contextlib.suppress(pa.ArrowException, OSError):
+            self._writer.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _write_pending(self) -> None:
+        if self._pending:
+            with _disk_errors(self._target):
+                self._writer.write_table(pa.concat_tables(self._pending), row_group_size=ROW_GROUP_ROWS)
+        self._pending, self._pending_rows = [], 0
+
+
+class _disk_errors(contextlib.AbstractContextManager[None]):  # noqa: N801 - used like a function
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, (pa.ArrowException, OSError)):
+            reason = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
+            fix = "make room, and run the same command again: finished units are kept"
+            raise StoreError(f"{self._target}: cannot be written", reason, fix) from error

@@ -1,0 +1,1 @@
+"""Where the rows of a batch run come from."""

@@ -1,0 +1,58 @@
+"""From what INPUT says to a source."""
+
+import glob
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+
+from mlops_kit.errors import UsageError, listed
+from mlops_kit.modes.batch.sources.interface import Source
+from mlops_kit.modes.batch.sources.parquet import ParquetSource
+from mlops_kit.schema import Signature
+
+KINDS = {".parquet": "parquet", ".pq": "parquet"}
+WILDCARDS = frozenset("*?[")
+
+
+def open_files(text: str, signature: Signature, keep: Sequence[str]) -> Source:
+    """The rows of a file, of the files below a folder, or of those that a glob such as data/**/*.parquet names.
+
+    Files whose name begins with '.' or '_' do not count. Raises UsageError if there are none, or of several kinds.
+    """
+    root, files = find_files(text)
+    return ParquetSource(root, files, [*(column.name for column in signature.columns), *keep])
+
+
+def find_files(text: str) -> tuple[Path, list[Path]]:
+    """The folder that the files' names are relative to, and the files, by name."""
+    path = Path(text)
+    if path.is_file():
+        _check_kind(path)
+        return path.parent, [path]
+    if path.is_dir():
+        root, found = path, [*path.rglob("*")]
+    elif WILDCARDS & set(text):
+        root = _fixed_part(path)
+        found = [Path(name) for name in glob.glob(text, recursive=True)]  # noqa: PTH207 - it takes the whole path
+    else:
+        raise UsageError(f"{text}: no such file or folder", fix="check INPUT")
+    files = sorted(file for file in found if file.suffix.lower() in KINDS and _is_data(file.relative_to(root)))
+    if not files:
+        fix = "give a Parquet file, or a folder of them"
+        raise UsageError(f"{text}: no file there that mlkit reads", f"it reads {listed(list(KINDS))}", fix)
+    return root, [file for file in files if file.is_file()]
+
+
+def _check_kind(path: Path) -> None:
+    if path.suffix.lower() not in KINDS:
+        raise UsageError(f"{path}: unknown kind of file", f"mlkit reads {listed(list(KINDS))}", "convert it")
+
+
+def _is_data(relative: Path) -> bool:
+    return not any(part.startswith((".", "_")) for part in relative.parts)
+
+
+def _fixed_part(path: Path) -> Path:
+    """The folders before the first wildcard."""
+    parts = takewhile(lambda part: not WILDCARDS & set(part), path.parts)
+    return Path(*parts)

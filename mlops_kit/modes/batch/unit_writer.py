@@ -1,0 +1,52 @@
+"""What becomes of one unit: a part, a file of its bad rows, and a record that says that both are whole."""
+
+import pyarrow as pa
+
+from mlops_kit.errors import InputError
+from mlops_kit.modes.batch.bad_rows import BadRowWriter
+from mlops_kit.modes.batch.journal import UnitRecord
+from mlops_kit.modes.batch.part import PartWriter
+from mlops_kit.modes.batch.scoring import Scored
+from mlops_kit.modes.batch.sources.interface import Unit
+from mlops_kit.modes.batch.workspace import Run
+
+
+class UnitWriter:
+    """Writes the scored chunks of one unit, in order."""
+
+    def __init__(
+        self, run: Run, unit: Unit, identity: str, schema: pa.Schema, *, stops_at_bad_row: bool = False
+    ) -> None:
+        self._unit = unit
+        self._identity = identity
+        self._part = PartWriter(run.parts / unit.part, schema)
+        self._bad = BadRowWriter(run.bad_rows(unit.part), unit.source)
+        self._stops_at_bad_row = stops_at_bad_row
+        self._records = 0
+
+    def write(self, scored: Scored) -> None:
+        """Add a chunk. Raises InputError at a bad row if that is asked for, StoreError if the disk is full."""
+        if scored.bad and self._stops_at_bad_row:
+            row = scored.bad[0]
+            where = f"column {row.column!r}: " if row.column else ""
+            fix = "mend the row, or leave out --errors fail: it is then put aside"
+            raise InputError(
+                f"{self._unit.source}: {where}{row.reason}", f"row {row.row} of {self._unit.part}", fix
+            )
+        self._part.write(scored.predictions)
+        self._bad.write(scored.bad)
+        self._records += scored.records
+
+    def finish(self) -> UnitRecord:
+        """Put both files in their places. The record is still to be written down."""
+        self._bad.finish()
+        file = self._part.finish()
+        return UnitRecord(
+            self._identity, self._unit.source, self._unit.part, self._records, self._part.rows, self._bad.rows,
+            file.size, file.sha256,
+        )  # fmt: skip
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        self._part.abandon()
+        self._bad.abandon()

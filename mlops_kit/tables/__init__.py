@@ -1,0 +1,1 @@
+"""Tables of predictions: published a whole generation at a time, looked up by key."""

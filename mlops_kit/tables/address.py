@@ -1,0 +1,67 @@
+"""Where a table is, as people write it: a folder, or a URL such as sqlite:///predictions.db?table=eta."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from mlops_kit.errors import UsageError, listed, suggestion
+
+FOLDER = "folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The parts of an address. `path` has no leading slash: a file (three slashes are relative, four absolute), a
+    database, or a keyspace. `table` is empty for a folder of Parquet files.
+    """
+
+    scheme: str
+    path: str
+    table: str = ""
+    hosts: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        """As people would write it, without the password."""
+        if self.scheme == FOLDER:
+            return self.path
+        user = f"{self.user}@" if self.user else ""
+        query = "&".join(f"{name}={value}" for name, value in (("table", self.table), *self.options))
+        return f"{self.scheme}://{user}{self.hosts}/{self.path}?{query}"
+
+    def host_and_port(self, default_port: int) -> tuple[str, int]:
+        """The one host. Raises UsageError if the port is no number."""
+        try:
+            parts = urlsplit(f"//{self.hosts}")
+            port = parts.port or default_port
+        except ValueError as error:
+            raise UsageError(f"{self}: that is no host and port", fix=f"write host:{default_port}") from error
+        return parts.hostname or "127.0.0.1", port
+
+
+def parse_address(text: str, schemes: Sequence[str]) -> Address:
+    """Read an address. Raises UsageError for an unknown scheme or a URL without ?table=."""
+    if "://" not in text:
+        return Address(FOLDER, text)
+    parts = urlsplit(text)
+    if parts.scheme not in schemes:
+        known = [f"{scheme}://" for scheme in schemes]
+        fix = suggestion([parts.scheme], schemes) or f"write a folder, or one of {listed(known)}"
+        raise UsageError(f"{parts.scheme}://: unknown kind of output", fix=fix)
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    address = Address(
+        scheme=parts.scheme,
+        path=unquote(parts.path.removeprefix("/")),
+        table=query.pop("table", ""),
+        hosts=hosts,
+        user=unquote(user),
+        password=unquote(password),
+        options=tuple(query.items()),
+    )
+    if not address.table:
+        raise UsageError(f"{address}: which table?", fix="add ?table=NAME to it")
+    return address

@@ -1,0 +1,243 @@
+"""A folder of Parquet files: `current` is a link to the generation that readers see.
+
+OUT/current -> generations/NAME
+OUT/generations/NAME/…          Parquet files, in the folders that the input had
+OUT/.mlkit/manifests/NAME.json  what the generation is
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from mlops_kit.errors import StoreError, UsageError
+from mlops_kit.tables.address import Address
+from mlops_kit.tables.generation import Generation
+from mlops_kit.tables.interface import Published, StoredPrediction
+from mlops_kit.tables.values import json_values
+
+CURRENT, GENERATIONS, PRIVATE = "current", "generations", ".mlkit"
+
+
+class GenerationManifest(msgspec.Struct, frozen=True):
+    """What a generation is. `parts` are its files, relative to it; `before` is the one it was published over."""
+
+    name: str
+    digest: str
+    predicted_at: str
+    key: list[str]
+    rows: int
+    parts: list[str]
+    before: str | None = None
+
+
+def open_table(address: Address, _password: str) -> "FolderTable":
+    """The table in this folder, which need not be there yet."""
+    return FolderTable(Path(address.path))
+
+
+class FolderTable:
+    """A table in the file system."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def current(self) -> Published | None:
+        """The generation that `current` points to."""
+        manifest = self._current_manifest()
+        return _published(manifest) if manifest else None
+
+    def publish(self, generation: Generation, keep: int, on_rows: Callable[[int], None]) -> None:
+        """Parts that lie in the generation's folder, as the batch mode writes them, stay where they are."""
+        with self._alone():
+            self._publish(generation, on_rows)
+            self._retire(keep)
+
+    def _publish(self, generation: Generation, on_rows: Callable[[int], None]) -> None:
+        directory = self._directory(generation.name)
+        before = self._current_name()
+        if before != generation.name:
+            parts = list(self._bring_in(generation, directory, on_rows))
+            manifest = GenerationManifest(
+                generation.name, generation.digest, generation.predicted_at, list(generation.key), generation.rows,
+                parts, before,
+            )  # fmt: skip
+            _write_synced(self._manifest_path(generation.name), msgspec.json.format(msgspec.json.encode(manifest)))
+            self._switch(generation.name)
+
+    def rollback(self) -> Published:
+        """Point `current` at the generation before."""
+        manifest = self._current_manifest()
+        before = self._read_manifest(manifest.before) if manifest and manifest.before else None
+        if before is None:
+            fix = "keep more of them next time with --keep-generations"
+            raise UsageError(f"{self._root}: no generation before the current one is left", fix=fix)
+        with self._alone():
+            self._switch(before.name)
+        return _published(before)
+
+    def get(self, key: Sequence[str]) -> StoredPrediction | None:
+        """Reads the row groups whose statistics admit the key."""
+        while manifest := self._current_manifest():
+            _check_key(self._root, manifest.key, key)
+            try:
+                return self._find(manifest, key)
+            except FileNotFoundError as error:
+                if self._current_name() == manifest.name:
+                    raise StoreError(
+                        f"{self._root}: files of {manifest.name} are missing", fix="run again"
+                    ) from error
+        raise UsageError(f"{self._root}: nothing was ever published there", fix="mlkit batch-predict publishes")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _find(self, manifest: GenerationManifest, key: Sequence[str]) -> StoredPrediction | None:
+        directory = self._directory(manifest.name)
+        if not manifest.parts:
+            return None
+        dataset = ds.dataset([str(directory / part) for part in manifest.parts], format="parquet")
+        condition = _key_condition(dataset.schema, manifest.key, key)
+        rows = None if condition is None else pl.DataFrame(dataset.head(1, filter=condition))
+        if rows is None or rows.is_empty():
+            return None
+        return StoredPrediction(json_values(rows), manifest.digest, manifest.predicted_at)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other process publishes here. The kernel lets go of the lock when a process ends."""
+        private = self._root / PRIVATE
+        private.mkdir(parents=True, exist_ok=True)
+        with (private / "publishing").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _bring_in(self, generation: Generation, directory: Path, on_rows: Callable[[int], None]) -> Iterator[str]:
+        for index, part in enumerate(generation.parts):
+            if part.is_relative_to(directory):
+                yield str(part.relative_to(directory))
+                continue
+            name = f"{index:06d}-{part.name}"
+            _write_synced(directory / name, part.read_bytes())
+            on_rows(pq.read_metadata(part).num_rows)
+            yield name
+        directory.mkdir(parents=True, exist_ok=True)
+        for folder in (*(path for path in directory.rglob("*") if path.is_dir()), directory, directory.parent):
+            _sync(folder)
+
+    def _switch(self, name: str) -> None:
+        """A link cannot be changed, but another can be renamed over it, and that is atomic."""
+        link = self._root / f".{CURRENT}.{secrets.token_hex(4)}"
+        link.symlink_to(Path(GENERATIONS) / name, target_is_directory=True)
+        link.replace(self._root / CURRENT)
+        _sync(self._root)
+
+    def _retire(self, keep: int) -> None:
+        kept: list[str] = []
+        name = self._current_name()
+        while name is not None and len(kept) < keep and (manifest := self._read_manifest(name)):
+            kept.append(name)
+            name = manifest.before
+        for path in (self._root / PRIVATE / "manifests").glob("*.json"):
+            if path.stem not in kept:
+                path.unlink()
+                shutil.rmtree(self._directory(path.stem), ignore_errors=True)
+        for link in self._root.glob(f".{CURRENT}.*"):
+            link.unlink(missing_ok=True)
+
+    def _current_name(self) -> str | None:
+        try:
+            return (self._root / CURRENT).readlink().name
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError as error:
+            raise StoreError(f"{self._root}: there can be no folder", str(error), "check OUTPUT") from error
+        except OSError as error:
+            fix = "choose another --out, or remove it"
+            raise UsageError(f"{self._root / CURRENT} is no link", "mlkit did not make it", fix) from error
+
+    def _current_manifest(self) -> GenerationManifest | None:
+        # A generation may be retired after its name was read; then there is another by now.
+        while (name := self._current_name()) is not None:
+            if manifest := self._read_manifest(name):
+                return manifest
+            if self._current_name() == name:
+                raise StoreError(
+                    f"{self._root}: {name} has no manifest", "somebody removed it", "run with --fresh"
+                )
+        return None
+
+    def _read_manifest(self, name: str) -> GenerationManifest | None:
+        path = self._manifest_path(name)
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=GenerationManifest)
+        except FileNotFoundError:
+            return None
+        except msgspec.MsgspecError as error:
+            raise StoreError(f"{path}: damaged", str(error), "run with --fresh") from error
+
+    def _manifest_path(self, name: str) -> Path:
+        return self._root / PRIVATE / "manifests" / f"{name}.json"
+
+    def _directory(self, name: str) -> Path:
+        return self._root / GENERATIONS / name
+
+
+def _published(manifest: GenerationManifest) -> Published:
+    return Published(manifest.name, manifest.digest, manifest.predicted_at, manifest.rows)
+
+
+def _check_key(root: Path, names: Sequence[str], key: Sequence[str]) -> None:
+    if not names:
+        raise UsageError(f"{root}: it has no key to look up by", fix="run again with --key COLUMNS")
+    if len(names) != len(key):
+        raise UsageError(f"{root}: its key is {', '.join(map(repr, names))}", f"{len(key)} values were given")
+
+
+def _key_condition(schema: pa.Schema, names: Sequence[str], key: Sequence[str]) -> Any:
+    """None where a value cannot be of the column's type, so that no row has it."""
+    condition = None
+    for name, text in zip(names, key, strict=True):
+        type_ = schema.field(name).type
+        value_type = type_.value_type if pa.types.is_dictionary(type_) else type_
+        try:
+            value = pa.scalar(text, pa.string()).cast(value_type)
+        except pa.ArrowException:
+            return None
+        equal = pc.field(name) == value
+        condition = equal if condition is None else condition & equal
+    return condition
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
