@@ -8,10 +8,15 @@ from mlops_kit.tables.interface import Table
 
 BACKENDS = {
     FOLDER: ("mlops_kit.tables.folder", ""),
+    "sqlite": ("mlops_kit.tables.sqlite", ""),
+    "duckdb": ("mlops_kit.tables.duckdb", ""),
+    "postgresql": ("mlops_kit.tables.postgres", "postgres"),
+    "redis": ("mlops_kit.tables.redis", "redis"),
+    "rediss": ("mlops_kit.tables.redis", "redis"),
 }
 """Scheme → the module, which has `open_table(address, password) -> Table`, and the extra that it needs."""
 
-KEY_VALUE_STORES = ("redis", "rediss", "cassandra")
+KEY_VALUE_STORES = ("redis", "rediss")
 """Schemes whose tables cannot be without a key."""
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.postgres import PostgresServer
+from tests.servers.valkey import ValkeyServer
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:
@@ -21,6 +24,7 @@ class Backend:
     place: Callable[[pytest.FixtureRequest, Path], AbstractContextManager[str]]
     unreachable: str
     takes_tables_without_key: bool = True
+    takes_changed_types: bool = True
 
 
 @contextmanager
@@ -28,7 +32,36 @@ def folder_place(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     yield f"{folder}/new folder/predictions?table=eta"
 
 
+@contextmanager
+def sqlite_place(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    yield f"sqlite:///{folder}/new folder/predictions.db?table=eta"
+
+
+@contextmanager
+def duckdb_place(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    yield f"duckdb:///{folder}/new folder/predictions.duckdb?table=eta"
+
+
+@contextmanager
+def postgres_place(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with server.new_database() as database:
+        yield f"{server.url(database)}?table=eta"
+
+
+@contextmanager
+def redis_place(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    server: ValkeyServer = request.getfixturevalue("valkey_server")
+    with server.client() as client:
+        client.flushall()
+    yield server.url()
+
+
 BACKENDS = {
     "folder": Backend(folder_place, "/dev/null/predictions"),
+    "sqlite": Backend(sqlite_place, "sqlite:////dev/null/predictions.db?table=eta"),
+    "duckdb": Backend(duckdb_place, "duckdb:////dev/null/predictions.duckdb?table=eta"),
+    "postgresql": Backend(postgres_place, "postgresql://127.0.0.1:1/predictions?table=eta"),
+    "redis": Backend(redis_place, "redis://127.0.0.1:1/0?table=eta", takes_tables_without_key=False),
 }
 """By scheme."""

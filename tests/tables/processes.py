@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from mlops_kit.tables.interface import Table
 from mlops_kit.tables.resolve import open_table, resolve_address
 
 ROOT = Path(__file__).parents[2]
+PROGRAM = (sys.executable, "-m", "tests.tables.processes")
 
 
 class Reader:
@@ -45,17 +47,31 @@ def reader(address: str, key: str) -> Iterator[Reader]:
 @contextmanager
 def publisher(address: str, generation: Generation, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     """Writes "loaded" to stdout whenever rows are, then waits for a line on stdin; "published" is the last line."""
-    pickled = folder / f"{generation.name}.pickle"
-    pickled.write_bytes(pickle.dumps(generation))
-    with _child("publish", address, str(pickled)) as process:
+    with _child("publish", address, _pickled(generation, folder)) as process:
         yield process
+
+
+def publish_with_little_room(address: str, generation: Generation, folder: Path, file_bytes: int) -> str:
+    """Publish where no file can grow beyond a size, and return what the process wrote to stderr when it failed."""
+    limit = (file_bytes, file_bytes)
+    done = subprocess.run(
+        [*PROGRAM, "publish", address, _pickled(generation, folder)], cwd=ROOT, text=True, capture_output=True,
+        stdin=subprocess.DEVNULL, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )  # fmt: skip
+    assert done.returncode == 1
+    return done.stderr
+
+
+def _pickled(generation: Generation, folder: Path) -> str:
+    path = folder / f"{generation.name}.pickle"
+    path.write_bytes(pickle.dumps(generation))
+    return str(path)
 
 
 @contextmanager
 def _child(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "tests.tables.processes", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+    with subprocess.Popen([*PROGRAM, *arguments], cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
         try:
             yield process
         finally:
