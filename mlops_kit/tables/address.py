@@ -24,11 +24,12 @@ class Address:
     options: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        """As people would write it, without the password."""
+        """As people would write it, without passwords."""
         if self.scheme == FOLDER:
             return self.path
         user = f"{self.user}@" if self.user else ""
-        query = "&".join(f"{name}={value}" for name, value in (("table", self.table), *self.options))
+        options = [option for option in self.options if "password" not in option[0].lower()]
+        query = "&".join(f"{name}={value}" for name, value in (("table", self.table), *options))
         return f"{self.scheme}://{user}{self.hosts}/{self.path}?{query}"
 
     def host_and_port(self, default_port: int) -> tuple[str, int]:
@@ -41,11 +42,14 @@ class Address:
         return parts.hostname or "127.0.0.1", port
 
 
-def parse_address(text: str, schemes: Sequence[str]) -> Address:
-    """Read an address. Raises UsageError for an unknown scheme or a URL without ?table=."""
+def parse_address(text: str, schemes: Sequence[str], *, needs_table: bool = True) -> Address:
+    """Read an address. Raises UsageError for an unknown scheme or, if it needs one, a URL without ?table=."""
     if "://" not in text:
         return Address(FOLDER, text)
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise UsageError("the address is no URL", str(error), "check its host") from error
     if parts.scheme not in schemes:
         known = [f"{scheme}://" for scheme in schemes]
         fix = suggestion([parts.scheme], schemes) or f"write a folder, or one of {listed(known)}"
@@ -62,6 +66,6 @@ def parse_address(text: str, schemes: Sequence[str]) -> Address:
         password=unquote(password),
         options=tuple(query.items()),
     )
-    if not address.table:
+    if needs_table and not address.table:
         raise UsageError(f"{address}: which table?", fix="add ?table=NAME to it")
     return address

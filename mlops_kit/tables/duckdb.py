@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -30,7 +29,7 @@ LONGEST_PAUSE_S = 0.02
 def open_table(address: Address, _password: str = "") -> "DuckdbTable":
     """The table in this file, which need not be there yet."""
     check_table_name(address.table, "DuckDB")
-    return DuckdbTable(DatabaseFile(Path(address.path), "DuckDB"), address.table)
+    return DuckdbTable(DatabaseFile(address, "DuckDB"), address.table)
 
 
 class DuckdbTable:

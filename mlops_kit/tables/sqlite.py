@@ -50,7 +50,7 @@ FIXES = {
 def open_table(address: Address, _password: str = "") -> "SqliteTable":
     """The table in this file, which need not be there yet."""
     check_table_name(address.table, "SQLite", reserved=("mlkit_", "sqlite_"))
-    return SqliteTable(DatabaseFile(Path(address.path), "SQLite"), address.table)
+    return SqliteTable(DatabaseFile(address, "SQLite"), address.table)
 
 
 class SqliteTable:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from adbc_driver_postgresql import StatementOptions, dbapi
 
 from tests.ports import free_port
 
@@ -30,11 +31,11 @@ class PostgresServer:
 
     def query(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement, and return the rows that it answers with."""
-        from adbc_driver_postgresql import dbapi
-
+        # By default the driver reads by COPY, which takes nothing but SELECT.
+        settings = {StatementOptions.USE_COPY.value: "false"}
         with (
             closing(dbapi.connect(self.url(database), autocommit=True)) as connection,
-            connection.cursor() as cursor,
+            connection.cursor(adbc_stmt_kwargs=settings) as cursor,
         ):
             cursor.execute(sql)
             return list(cursor.fetchall()) if cursor.description else []

@@ -9,13 +9,17 @@ NOT_IN_TIME, DEPENDENTS = "55P03", "2BP01"
 
 FIXES = {
     "08": "check that the server runs and can be reached, then run again",
-    "28": "check user and password; libpq also looks for one in PGPASSWORD and ~/.pgpass",
-    "3D": "check the database's name, or create it",
     "42501": "let an administrator grant this role CREATE and USAGE on the schema, and the ownership of the view",
     "53": "make room on the server, or let others finish, then run again",
     "57": "run again when the server accepts work",
 }
 """By the beginning of the SQLSTATE."""
+
+NOT_CONNECTED = (
+    "check that the server runs and has this database, user and password; if the address has no password, "
+    "libpq looks for one in PGPASSWORD and ~/.pgpass"
+)
+"""What fails before there is a connection has no SQLSTATE."""
 
 REQUESTS = {
     "3F": "create the schema, or name another one",
@@ -27,7 +31,7 @@ REQUESTS = {
 
 def explained(error: dbapi.Error, place: str) -> MlkitError:
     """The error to raise instead. It has no text of the server that could contain the values of a row."""
-    state = error.sqlstate or "08"
+    state = error.sqlstate or ""
     if state.startswith("22"):
         what = f"{place}: PostgreSQL cannot store a value"
         return InputError(
@@ -39,7 +43,8 @@ def explained(error: dbapi.Error, place: str) -> MlkitError:
         )
     if fix := _fix(REQUESTS, state):
         return UsageError(f"{place}: PostgreSQL refused", _message(error), fix)
-    return StoreError(f"{place}: PostgreSQL failed", _message(error), _fix(FIXES, state) or "run again")
+    fix = _fix(FIXES, state) or ("run again" if state else NOT_CONNECTED)
+    return StoreError(f"{place}: PostgreSQL failed", _message(error), fix)
 
 
 def _fix(fixes: dict[str, str], state: str) -> str:

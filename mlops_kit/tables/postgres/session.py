@@ -32,7 +32,7 @@ class Session:
     """A connection. Outside of `transaction`, each statement is a transaction of its own."""
 
     def __init__(self, address: Address, password: str, schema: str) -> None:
-        self._connection = dbapi.connect(_uri(address, password), autocommit=True)
+        self._connection = dbapi.connect(connection_uri(address, password), autocommit=True)
         self.schema = schema or str(self.query("SELECT coalesce(current_schema(), 'public')")[0][0])
 
     def close(self) -> None:
@@ -164,7 +164,8 @@ def _bound(arrays: Sequence[pa.Array]) -> pa.RecordBatch | None:
     return pa.record_batch(list(arrays), names=[str(number) for number in range(len(arrays))]) if arrays else None
 
 
-def _uri(address: Address, password: str) -> str:
+def connection_uri(address: Address, password: str) -> str:
+    """For libpq; it has the password in it."""
     options = OPTIONS | dict(address.options) | ({"password": password} if password else {})
     user = f"{quote(address.user, safe='')}@" if address.user else ""
     database = quote(address.path, safe="")

@@ -1,6 +1,7 @@
 """From an address to a client of a Redis or Valkey server."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import redis
 from redis.backoff import NoBackoff
@@ -59,6 +60,8 @@ def connect(address: Address, password: str) -> redis.Redis:
         raise UsageError(f"{address}: {database!r} is no database, which have numbers", fix=fix)
     if options.ca and address.scheme != "rediss":
         raise UsageError(f"{address}: ca is for TLS", fix="write rediss:// instead of redis://")
+    if options.ca and not Path(options.ca).is_file():
+        raise UsageError(f"{address}: there is no file {options.ca}", fix="name a file of certificates (PEM)")
     return redis.Redis(
         host=host,
         port=port,

@@ -54,7 +54,12 @@ REFUSALS = (
         "run again in a moment",
     ),
     Refusal(
-        (failures.AskError, failures.ClusterError, "SELECT is not allowed in cluster mode"),
+        (
+            failures.AskError,
+            failures.ClusterError,
+            failures.ClusterCrossSlotError,
+            "SELECT is not allowed in cluster mode",
+        ),
         "no single server",
         "it is part of a cluster, over which the keys of a table would be scattered",
         "give the address of a server that is not in cluster mode",
@@ -100,7 +105,7 @@ REFUSALS = (
         (failures.TimeoutError,),
         "no answer",
         "the server was silent for too long",
-        "check host, port and network, then run again",
+        "check host and port, and whether it has TLS (rediss://) or not (redis://), then run again",
     ),
 )
 """The first that fits counts."""

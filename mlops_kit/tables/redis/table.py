@@ -78,7 +78,7 @@ class RedisTable:
         return result
 
     def get(self, key: Sequence[str]) -> StoredPrediction | None:
-        """One round trip, and three when another generation has become current."""
+        """One command, and two round trips more when another generation has become current."""
         with plain_failures(self._address):
             while True:
                 self._seen = seen = self._seen or self._find_current()
@@ -102,10 +102,15 @@ class RedisTable:
 
     def _find_current(self) -> tuple[str, Entry] | None:
         """Raises UsageError if the table's keys are somebody else's."""
-        with self._client.pipeline() as pipeline:
-            pipeline.get(self._names.current)
-            pipeline.hgetall(self._names.generations)
-            current, fields = pipeline.execute()
+        while True:
+            # A transaction would do, but users that may only read are seldom allowed to begin one.
+            with self._client.pipeline(transaction=False) as pipeline:
+                pipeline.get(self._names.current)
+                pipeline.hgetall(self._names.generations)
+                pipeline.get(self._names.current)
+                current, fields, after = pipeline.execute()
+            if current == after:
+                break
         entries = read_entries(self._names, fields)
         if current is None:
             return None

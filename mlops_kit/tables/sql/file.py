@@ -5,14 +5,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlops_kit.errors import StoreError
+from mlops_kit.errors import StoreError, UsageError, listed
+from mlops_kit.tables.address import Address
 
 
 class DatabaseFile:
-    """The file, which need not be there yet. `database` is what mlkit calls it in messages."""
+    """The file, which need not be there yet. `database` is what messages call its kind.
 
-    def __init__(self, path: Path, database: str) -> None:
-        self.path = path
+    Raises UsageError for an address that has no path, or options that nobody would heed.
+    """
+
+    def __init__(self, address: Address, database: str) -> None:
+        if address.hosts or not address.path:
+            scheme = address.scheme
+            fix = f"write {scheme}:///FILE for one in this folder, {scheme}:////FOLDER/FILE for one anywhere"
+            raise UsageError(f"{address}: which file?", fix=fix)
+        if address.options:
+            names = [name for name, _ in address.options]
+            raise UsageError(f"{database} has no options {listed(names)}", fix="leave them out")
+        self.path = Path(address.path)
         self._database = database
 
     def is_there(self) -> bool:
