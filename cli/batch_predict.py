@@ -19,7 +19,9 @@ def batch_predict(
     bundle: str = typer.Argument(
         "", metavar="BUNDLE", help="A bundle's directory, a .mlkit archive, or an MLflow URI."
     ),
-    input: str = typer.Argument("", metavar="INPUT", help="A Parquet file, a folder of them, or a glob."),  # noqa: A002
+    input: str = typer.Argument(  # noqa: A002
+        "", metavar="INPUT", help="A Parquet, CSV or NDJSON file, a folder of them, or a glob."
+    ),
     out: str = option("", help="The folder, or the table's URL, to publish to."),
     keep: str = option("", help="Columns of the input to pass through, separated by commas."),
     key: str = option("", help="Columns by which predictions are looked up; they are passed through, too."),

@@ -9,7 +9,7 @@ from typing import Protocol
 class BatchJob:
     """A request to score `input` and to publish the predictions at `out`.
 
-    - `input`: a Parquet file, a folder of them, or a glob.
+    - `input`: a Parquet, CSV or NDJSON file, a folder of them, or a glob.
     - `out`: a folder, or a table's URL.
     - `keep`: columns of the input to pass through; `key`, some of them, by which predictions are looked up.
     - `errors`: where the bad rows go; `most_bad` the share of them, from 0 to 1, above which nothing is published.

@@ -145,11 +145,12 @@ def _parse_csv(data: bytes, signature: Signature) -> dict[str, Array]:
 
 def _csv_column(texts: list[str], column: Column) -> Array:
     values = np.empty(len(texts), object)
-    values[:] = [_csv_value(text, row, column) for row, text in enumerate(texts)]
+    values[:] = [csv_value(text, row, column) for row, text in enumerate(texts)]
     return values
 
 
-def _csv_value(text: str, row: int, column: Column) -> Any:
+def csv_value(text: str, row: int, column: Column) -> Any:
+    """What a field says, None where it is empty. Raises ColumnValueError for what the column does not take."""
     if text == "":
         return None
     if column.dtype == "string":

@@ -6,11 +6,16 @@ from itertools import takewhile
 from pathlib import Path
 
 from mlops_kit.errors import UsageError, listed
+from mlops_kit.modes.batch.sources.csv import CsvSource
 from mlops_kit.modes.batch.sources.interface import Source
+from mlops_kit.modes.batch.sources.ndjson import NdjsonSource
 from mlops_kit.modes.batch.sources.parquet import ParquetSource
 from mlops_kit.schema import Signature
 
-KINDS = {".parquet": "parquet", ".pq": "parquet"}
+KINDS = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".ndjson": "NDJSON", ".jsonl": "NDJSON"}
+"""Suffix → what is in such a file."""
+
+CONVERSION = "read it with --sql \"SELECT * FROM 'FILE'\", if DuckDB can, or convert it"
 WILDCARDS = frozenset("*?[")
 
 
@@ -20,14 +25,21 @@ def open_files(text: str, signature: Signature, keep: Sequence[str]) -> Source:
     Files whose name begins with '.' or '_' do not count. Raises UsageError if there are none, or of several kinds.
     """
     root, files = find_files(text)
-    return ParquetSource(root, files, [*(column.name for column in signature.columns), *keep])
+    match _kind_of(text, files):
+        case "CSV":
+            return CsvSource(root, files, signature)
+        case "NDJSON":
+            return NdjsonSource(root, files, signature)
+        case _:
+            return ParquetSource(root, files, [*(column.name for column in signature.columns), *keep])
 
 
 def find_files(text: str) -> tuple[Path, list[Path]]:
     """The folder that the files' names are relative to, and the files, by name."""
     path = Path(text)
     if path.is_file():
-        _check_kind(path)
+        if path.suffix.lower() not in KINDS:
+            raise UsageError(f"{path}: unknown kind of file", f"mlkit reads {listed(list(KINDS))}", CONVERSION)
         return path.parent, [path]
     if path.is_dir():
         root, found = path, [*path.rglob("*")]
@@ -38,14 +50,19 @@ def find_files(text: str) -> tuple[Path, list[Path]]:
         raise UsageError(f"{text}: no such file or folder", fix="check INPUT")
     files = sorted(file for file in found if file.suffix.lower() in KINDS and _is_data(file.relative_to(root)))
     if not files:
-        fix = "give a Parquet file, or a folder of them"
+        fix = "give a Parquet, CSV or NDJSON file, or a folder of them"
         raise UsageError(f"{text}: no file there that mlkit reads", f"it reads {listed(list(KINDS))}", fix)
     return root, [file for file in files if file.is_file()]
 
 
-def _check_kind(path: Path) -> None:
-    if path.suffix.lower() not in KINDS:
-        raise UsageError(f"{path}: unknown kind of file", f"mlkit reads {listed(list(KINDS))}", "convert it")
+def _kind_of(text: str, files: Sequence[Path]) -> str:
+    kinds = {KINDS[file.suffix.lower()] for file in files}
+    if len(kinds) > 1:
+        why = f"there are {listed(sorted(kinds))} files"
+        raise UsageError(
+            f"{text}: files of several kinds", why, "choose some of them with a glob, such as *.parquet"
+        )
+    return kinds.pop()
 
 
 def _is_data(relative: Path) -> bool:
