@@ -118,10 +118,14 @@ class FolderTable:
     def _alone(self) -> Iterator[None]:
         """Wait until no other process publishes here. The kernel lets go of the lock when a process ends."""
         private = self._root / PRIVATE
-        private.mkdir(parents=True, exist_ok=True)
-        with (private / "publishing").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        try:
+            private.mkdir(parents=True, exist_ok=True)
+            with (private / "publishing").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            fix = "make room, or let mlkit write there, and run again"
+            raise StoreError(f"{self._root}: cannot be written", error.strerror or str(error), fix) from error
 
     def _bring_in(self, generation: Generation, directory: Path, on_rows: Callable[[int], None]) -> Iterator[str]:
         for index, part in enumerate(generation.parts):

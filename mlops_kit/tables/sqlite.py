@@ -43,6 +43,7 @@ CACHE_KIB = 65_536
 FIXES = {
     "SQLITE_BUSY": "wait until no other program writes to it, and run again",
     "SQLITE_FULL": "make room on the disk, and run again",
+    "SQLITE_IOERR": "make room on the disk, or mend it, and run again",
     "SQLITE_NOTADB": "choose another file",
 }
 

@@ -1,6 +1,6 @@
 """Every backend that the contract is tested with: where a test can publish, and where nobody can.
 
-A new backend adds its entry to `BACKENDS`, and if it needs a server, a session fixture to conftest.py.
+A new backend adds its entry to `BACKENDS`, and if it needs a server, a session fixture to tests/conftest.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.cassandra import CassandraServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.valkey import ValkeyServer
 
@@ -57,11 +58,23 @@ def redis_place(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     yield server.url()
 
 
+@contextmanager
+def cassandra_place(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    server: CassandraServer = request.getfixturevalue("cassandra_server")
+    yield f"{server.url(server.new_keyspace())}?table=eta"
+
+
 BACKENDS = {
     "folder": Backend(folder_place, "/dev/null/predictions"),
     "sqlite": Backend(sqlite_place, "sqlite:////dev/null/predictions.db?table=eta"),
     "duckdb": Backend(duckdb_place, "duckdb:////dev/null/predictions.duckdb?table=eta"),
     "postgresql": Backend(postgres_place, "postgresql://127.0.0.1:1/predictions?table=eta"),
     "redis": Backend(redis_place, "redis://127.0.0.1:1/0?table=eta", takes_tables_without_key=False),
+    "cassandra": Backend(
+        cassandra_place,
+        "cassandra://127.0.0.1:1/predictions?table=eta",
+        takes_tables_without_key=False,
+        takes_changed_types=False,
+    ),
 }
 """By scheme."""

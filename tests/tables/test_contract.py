@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from mlops_kit.errors import StoreError, UsageError
+from mlops_kit.tables.address import STDOUT
 from mlops_kit.tables.generation import Generation
 from mlops_kit.tables.interface import Table
 from mlops_kit.tables.resolve import BACKENDS as SCHEMES
@@ -38,7 +39,7 @@ def interrupt(rows: int) -> None:
 
 
 def test_every_scheme_is_tested() -> None:
-    assert set(BACKENDS) | {"rediss"} == set(SCHEMES)
+    assert set(BACKENDS) | {"rediss", STDOUT} == set(SCHEMES)
 
 
 def test_nothing_is_current_before_the_first_publication(table: Table) -> None:

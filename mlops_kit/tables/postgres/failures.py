@@ -19,7 +19,8 @@ NOT_CONNECTED = (
     "check that the server runs and has this database, user and password; if the address has no password, "
     "libpq looks for one in PGPASSWORD and ~/.pgpass"
 )
-"""What fails before there is a connection has no SQLSTATE."""
+CONNECTION_LOST = "check that the server still runs, then run again"
+"""What fails before there is a connection has no SQLSTATE, and what ends one not always."""
 
 REQUESTS = {
     "3F": "create the schema, or name another one",
@@ -29,7 +30,7 @@ REQUESTS = {
 """The same, where asking for something else helps, and trying again does not."""
 
 
-def explained(error: dbapi.Error, place: str) -> MlkitError:
+def explained(error: dbapi.Error, place: str, *, was_connected: bool) -> MlkitError:
     """The error to raise instead. It has no text of the server that could contain the values of a row."""
     state = error.sqlstate or ""
     if state.startswith("22"):
@@ -43,7 +44,8 @@ def explained(error: dbapi.Error, place: str) -> MlkitError:
         )
     if fix := _fix(REQUESTS, state):
         return UsageError(f"{place}: PostgreSQL refused", _message(error), fix)
-    fix = _fix(FIXES, state) or ("run again" if state else NOT_CONNECTED)
+    no_state = CONNECTION_LOST if was_connected else NOT_CONNECTED
+    fix = _fix(FIXES, state) or ("run again" if state else no_state)
     return StoreError(f"{place}: PostgreSQL failed", _message(error), fix)
 
 

@@ -73,7 +73,7 @@ class PostgresTable:
         return entries[0].published if entries else None
 
     def publish(self, generation: Generation, keep: int, on_rows: Callable[[int], None]) -> None:
-        """Load and switch in one transaction, then drop what is old. A table that is there has all of its rows."""
+        """Load, switch, then drop what is old. A table that is there has all of its rows."""
         storage = storage_schema(generation.schema)
         _check_column_names(storage)
         self.close()  # it may have been idle for so long that something on the way has forgotten it
@@ -84,13 +84,12 @@ class PostgresTable:
                 catalog.create()
                 catalog.refuse_foreign()
             relation = catalog.relation(generation.name)
-            with session.transaction():
-                session.lock(relation)
-                if session.kind_of(relation) is None:
-                    catalog.record(generation)
-                    _load(session, generation, storage, relation, on_rows)
-                session.lock(self._table)
-                catalog.switch(generation.name, keep)
+            while not self._switch(session, generation.name, keep):
+                with session.transaction():
+                    session.lock(relation)
+                    if session.kind_of(relation) is None:
+                        catalog.record(generation)
+                        _load(session, generation, storage, relation, on_rows)
             self._drop_unpublished(session)
 
     def rollback(self) -> Published:
@@ -130,8 +129,26 @@ class PostgresTable:
             self._session = self._session or Session(self._address, self._password, self._schema)
             yield self._session
         except dbapi.Error as error:
+            was_connected = self._session is not None
             self.close()
-            raise explained(error, str(self._address)) from error
+            raise explained(error, str(self._address), was_connected=was_connected) from error
+
+    def _switch(self, session: Session, name: str, keep: int) -> bool:
+        """False if the generation is not loaded, or another publisher has dropped it since.
+
+        Not in the transaction that loads: a statement may begin, wait for the view, and then read what it shows by
+        now. It sees no rows that were committed after it began.
+        """
+        catalog = Catalog(session, self._table)
+        relation = catalog.relation(name)
+        with session.transaction():
+            session.lock(relation)
+            if session.kind_of(relation) is None:
+                return False
+            session.query(f"ANALYZE {session.qualified(relation)}")
+            session.lock(self._table)
+            catalog.switch(name, keep)
+        return True
 
     def _drop_unpublished(self, session: Session) -> None:
         """What somebody reads, or has built on, is left for the next time."""
@@ -162,7 +179,6 @@ def _load(
         on_rows(batch.num_rows)
     if generation.key:
         session.query(f"CREATE UNIQUE INDEX ON {table} ({', '.join(map(quoted, generation.key))})")
-    session.query(f"ANALYZE {table}")
 
 
 def _sql_type(dtype: pa.DataType) -> str:

@@ -100,7 +100,7 @@ def _storage_type(field: pa.Field) -> pa.DataType:
         if item in PLAIN:
             return pa.list_(item)
     raise UsageError(
-        f"column {field.name!r}: {field.type} has no place in a SQL table", fix="name other columns with --keep"
+        f"column {field.name!r}: {field.type} cannot be stored in a database", fix="name other columns with --keep"
     )
 
 
