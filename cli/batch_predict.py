@@ -9,25 +9,34 @@ import typer
 from mlops_kit.errors import StoppedError, UsageError
 
 from . import console
-from .options import environment_password, option
+from .options import environment_password, option, parse_size, refuse_passwords
 
 if TYPE_CHECKING:
     from mlops_kit.modes.batch.job import BatchJob, BatchReport
 
 
 def batch_predict(
+    context: typer.Context,
     bundle: str = typer.Argument(
         "", metavar="BUNDLE", help="A bundle's directory, a .mlkit archive, or an MLflow URI."
     ),
     input: str = typer.Argument(  # noqa: A002
-        "", metavar="INPUT", help="A Parquet, CSV or NDJSON file, a folder of them, or a glob."
+        "",
+        metavar="INPUT",
+        help="Parquet, CSV or NDJSON: a file, folder or glob; a database's URL; - for Arrow on stdin.",
     ),
-    out: str = option("", help="The folder, or the table's URL, to publish to."),
+    out: str = option("", help="The folder, or the table's URL, to publish to; - for Arrow on stdout."),
     keep: str = option("", help="Columns of the input to pass through, separated by commas."),
     key: str = option("", help="Columns by which predictions are looked up; they are passed through, too."),
     where: str = option("", help="Predict only the rows that meet this SQL condition."),
+    sql: str = option("", help="Predict the rows of this query: in INPUT's database, or without INPUT in DuckDB."),
+    memory: str = option("512MB", help="Memory that DuckDB may take for a query, before it spills to disk."),
     errors: str = option("", help="Where bad rows go, a Parquet file; or fail, to stop at the first."),
     max_bad_rows: float = option(0.01, min=0, max=1, help="Publish nothing if a larger share of rows is bad."),
+    engine: str = option("local", help="Who predicts: local, or spark."),
+    master: str = option(
+        "local[*]", help="Spark's master, such as spark://HOST:7077, or a Connect server, sc://HOST."
+    ),
     threads: int | None = option(None, min=1, help="Worker threads. Default: one per processor."),
     fresh: bool = option(False, "--fresh", help="Predict everything anew, also what is finished."),
     keep_generations: int = option(2, min=1, help="Generations to keep, the current one counted."),
@@ -45,7 +54,10 @@ def batch_predict(
     Example:
       mlkit batch-predict bundles/eta data/2013-12.parquet \\
         --out predictions --keep time,carrier,flight
+      mlkit batch-predict bundles/eta --out predictions \\
+        --sql "SELECT * FROM 'data/*.parquet' JOIN 'weather.csv' USING (hour)"
     """
+    refuse_passwords(context, "input", "out", "rollback")
     if rollback:
         if bundle or input or out:
             raise UsageError("--rollback takes nothing but OUTPUT", fix="mlkit batch-predict --rollback OUTPUT")
@@ -53,7 +65,9 @@ def batch_predict(
         return
     from mlops_kit.modes.batch.job import BatchJob
 
-    _require(BUNDLE=bundle, INPUT=input, **{"--out": out})
+    _require(BUNDLE=bundle, INPUT=input or sql, **{"--out": out})
+    if json and out == "-":
+        raise UsageError("--json and --out - both write to stdout", fix="leave out one of them")
     if keep_generations < 1:
         raise UsageError("--keep-generations 0", "the current one must stay", "give at least 1")
     job = BatchJob(
@@ -63,9 +77,13 @@ def batch_predict(
         keep=_names(keep),
         key=_names(key),
         where=where or None,
+        sql=sql,
+        memory_bytes=parse_size(memory),
         errors=Path(errors) if errors and errors != "fail" else None,
         stops_at_bad_row=errors == "fail",
         most_bad=max_bad_rows,
+        engine=engine,
+        master=master,
         threads=threads,
         fresh=fresh,
         keep_generations=keep_generations,
@@ -117,7 +135,7 @@ class _Watching:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def stage(self, name: str, total_rows: int) -> None:
+    def stage(self, name: str, total_rows: int | None) -> None:
         """Another bar."""
         self._close()
         self._bar = console.progress_bar(name, total_rows)
@@ -163,7 +181,8 @@ def _show(report: "BatchReport", *, json: bool) -> None:
             }
         )
         return
-    console.print_line(report.out)
+    if report.out != "-":
+        console.print_line(report.out)
     if not report.is_new:
         console.note(f"nothing to do: {report.generation} has these predictions already ({report.rows:,} rows)")
         return

@@ -66,10 +66,17 @@ def table_console() -> "Console":
 
 
 @contextmanager
-def progress_bar(description: str, total: int) -> "Iterator[tuple[Progress, Any]]":
+def progress_bar(description: str, total: int | None) -> "Iterator[tuple[Progress, Any]]":
     """A progress bar with rate and time left on stderr; invisible where stderr is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class RateColumn(ProgressColumn):
@@ -80,7 +87,7 @@ def progress_bar(description: str, total: int) -> "Iterator[tuple[Progress, Any]
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
+        TaskProgressColumn("{task.percentage:>3.0f} %"),
         RateColumn(),
     )
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:

@@ -3,12 +3,13 @@
 import typer
 
 from . import console
-from .options import environment_password, option
+from .options import environment_password, option, refuse_passwords
 
 NOT_FOUND = 1
 
 
 def lookup(
+    context: typer.Context,
     output: str = typer.Argument(metavar="OUTPUT", help="Where batch-predict published: a folder or a URL."),
     key: list[str] = option(help="The key; once for each key column, in their order."),
 ) -> None:
@@ -20,6 +21,7 @@ def lookup(
     Example:
       mlkit lookup predictions --key 17
     """
+    refuse_passwords(context, "output")
     from contextlib import closing
 
     from mlops_kit.tables.resolve import lookup as open_output

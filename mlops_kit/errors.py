@@ -102,7 +102,9 @@ class StoppedError(MlkitError):
     def __init__(self, finished: int, units: int) -> None:
         super().__init__(
             "stopped before the end",
-            f"{finished} of {units} units are finished and saved; nothing was published",
+            f"{finished} of {units} units are finished and saved; nothing was published"
+            if units
+            else "it was still reading; nothing was predicted",
             "run the same command again: it goes on from there",
         )
 

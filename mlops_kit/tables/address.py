@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from mlops_kit.errors import UsageError, listed, suggestion
 
 FOLDER = "folder"
+STDOUT = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,8 @@ class Address:
 
     def __str__(self) -> str:
         """As people would write it, without passwords."""
-        if self.scheme == FOLDER:
-            return self.path
+        if self.scheme in (FOLDER, STDOUT):
+            return self.path or STDOUT
         user = f"{self.user}@" if self.user else ""
         options = [option for option in self.options if "password" not in option[0].lower()]
         query = "&".join(f"{name}={value}" for name, value in (("table", self.table), *options))
@@ -44,6 +45,8 @@ class Address:
 
 def parse_address(text: str, schemes: Sequence[str], *, needs_table: bool = True) -> Address:
     """Read an address. Raises UsageError for an unknown scheme or, if it needs one, a URL without ?table=."""
+    if text == STDOUT:
+        return Address(STDOUT, "")
     if "://" not in text:
         return Address(FOLDER, text)
     try:

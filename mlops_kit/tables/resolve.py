@@ -3,26 +3,28 @@
 from importlib import import_module
 
 from mlops_kit.errors import MissingExtraError
-from mlops_kit.tables.address import FOLDER, Address, parse_address
+from mlops_kit.tables.address import FOLDER, STDOUT, Address, parse_address
 from mlops_kit.tables.interface import Table
 
 BACKENDS = {
     FOLDER: ("mlops_kit.tables.folder", ""),
+    STDOUT: ("mlops_kit.tables.standard_output", ""),
     "sqlite": ("mlops_kit.tables.sqlite", ""),
     "duckdb": ("mlops_kit.tables.duckdb", ""),
     "postgresql": ("mlops_kit.tables.postgres", "postgres"),
     "redis": ("mlops_kit.tables.redis", "redis"),
     "rediss": ("mlops_kit.tables.redis", "redis"),
+    "cassandra": ("mlops_kit.tables.cassandra", "cassandra"),
 }
 """Scheme → the module, which has `open_table(address, password) -> Table`, and the extra that it needs."""
 
-KEY_VALUE_STORES = ("redis", "rediss")
+KEY_VALUE_STORES = ("redis", "rediss", "cassandra")
 """Schemes whose tables cannot be without a key."""
 
 
 def resolve_address(text: str) -> Address:
     """Read an address. Raises UsageError if no backend is behind it."""
-    return parse_address(text, [scheme for scheme in BACKENDS if scheme != FOLDER])
+    return parse_address(text, [scheme for scheme in BACKENDS if scheme not in (FOLDER, STDOUT)])
 
 
 def open_table(address: Address, password: str = "") -> Table:

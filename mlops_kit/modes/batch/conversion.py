@@ -32,7 +32,7 @@ def columns_of_batch(batch: pa.RecordBatch, names: Sequence[str]) -> dict[str, A
     """
     columns = {name: _text_column(batch.column(name)) for name in names if is_text(batch.schema.field(name).type)}
     rest = [name for name in names if name not in columns]
-    converted, others = columns_of(pl.DataFrame(batch.select(rest))) if rest else ({}, {})
+    converted, others = columns_of(_frame(batch, rest)) if rest else ({}, {})
     if others:
         name, dtype = next(iter(others.items()))
         raise InputError(f"column {name!r} is {dtype}", "which no model takes as it is", "cast it with --sql")
@@ -59,7 +59,7 @@ def refusals(signature: Signature, batch: pa.RecordBatch) -> list[Refusal]:
     tensors = {name: tensor for tensor in signature.tensors for name in tensor.columns}
     for column in signature.columns:
         rows = np.array([row for row in range(batch.num_rows) if row not in found], np.int64)
-        series = pl.Series(column.name, batch.column(column.name).take(_indices(rows)))
+        series = _frame(batch.take(_indices(rows)), [column.name]).to_series()
         for refusal in _refused_values(column, tensors[column.name], series):
             row = int(rows[refusal.row])
             found[row] = Refusal(row, refusal.column, refusal.reason)
@@ -84,6 +84,13 @@ def is_text(type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
+
+
+def _frame(batch: pa.RecordBatch, names: Sequence[str]) -> pl.DataFrame:
+    """Decimals become the nearest float64: that is how databases write what models know as floats."""
+    arrays = [batch.column(name) for name in names]
+    arrays = [array.cast(pa.float64()) if pa.types.is_decimal(array.type) else array for array in arrays]
+    return pl.DataFrame(pa.RecordBatch.from_arrays(arrays, names=list(names)))
 
 
 def _text_column(array: pa.Array) -> Array:

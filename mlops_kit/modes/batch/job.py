@@ -9,10 +9,13 @@ from typing import Protocol
 class BatchJob:
     """A request to score `input` and to publish the predictions at `out`.
 
-    - `input`: a Parquet, CSV or NDJSON file, a folder of them, or a glob.
-    - `out`: a folder, or a table's URL.
+    - `input`: a Parquet, CSV or NDJSON file, a folder of them, or a glob; a database's URL; or "-", an Arrow IPC
+      stream on stdin. `sql` is a query in that database, or in DuckDB where there is no `input`.
+    - `memory_bytes`: what DuckDB may take for sorts and joins before it spills to disk.
+    - `out`: a folder, a table's URL, or "-", an Arrow IPC stream on stdout.
     - `keep`: columns of the input to pass through; `key`, some of them, by which predictions are looked up.
     - `errors`: where the bad rows go; `most_bad` the share of them, from 0 to 1, above which nothing is published.
+    - `engine`: "local", with so many `threads`; or "spark", on a Spark `master` or a Spark Connect server.
     - `work`: where runs keep their state if `out` is no folder.
     """
 
@@ -22,9 +25,13 @@ class BatchJob:
     keep: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
     where: str | None = None
+    sql: str = ""
+    memory_bytes: int = 2**29
     errors: Path | None = None
     stops_at_bad_row: bool = False
     most_bad: float = 0.01
+    engine: str = "local"
+    master: str = "local[*]"
     threads: int | None = None
     fresh: bool = False
     keep_generations: int = 2
@@ -61,8 +68,8 @@ class BatchReport:
 class Watcher(Protocol):
     """Somebody who watches a run, and may stop it."""
 
-    def stage(self, name: str, total_rows: int) -> None:
-        """Another part of the work begins."""
+    def stage(self, name: str, total_rows: int | None) -> None:
+        """Another part of the work begins; None where nobody knows how much it is."""
 
     def advance(self, rows: int) -> None:
         """Rows of this stage are done."""

@@ -2,14 +2,16 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 
+from mlops_kit.modes.batch.job import Watcher
 from mlops_kit.modes.batch.journal import UnitRecord
 from mlops_kit.modes.batch.scoring import Scored, Scorer
 from mlops_kit.modes.batch.sources.interface import Source, Unit
 from mlops_kit.modes.batch.unit_writer import UnitWriter
+from mlops_kit.modes.batch.work import Work
 
 SLICE_ROWS = 16_384
 """Rows of one run of the model: large enough to make its overhead vanish, small enough to stay in the cache."""
@@ -21,31 +23,28 @@ Step = tuple[Unit, "Future[Scored] | None"]
 """A chunk of a unit that is being scored, or None at the unit's end."""
 
 
-def score_units(
-    scorer: Scorer,
-    source: Source,
-    units: Sequence[Unit],
-    writer_of: Callable[[Unit], UnitWriter],
-    *,
-    threads: int | None = None,
-    on_rows: Callable[[int], None],
-    should_stop: Callable[[], bool],
-) -> Iterator[tuple[Unit, UnitRecord]]:
-    """Score units and write them; yield each as soon as it is whole.
-
-    No unit is begun once `should_stop` says so; those that are begun come to their end.
-    """
+def score_units(work: Work, watcher: Watcher) -> Generator[tuple[Unit, UnitRecord]]:
+    """See `Engine`."""
+    stops_at_bad_row = work.job.stops_at_bad_row
+    steps = score_in_order(
+        work.scorer, work.source, work.units, threads=work.job.threads, should_stop=watcher.should_stop
+    )
     writer: UnitWriter | None = None
     try:
-        for unit, scored in score_in_order(scorer, source, units, threads=threads, should_stop=should_stop):
-            writer = writer or writer_of(unit)
+        for unit, scored in steps:
+            if writer is None:
+                identity, part = work.plan.identities[unit.part], work.run.parts / unit.part
+                writer = UnitWriter(
+                    unit, identity, work.scorer.schema, part, work.run.bad_rows(unit.part),
+                    stops_at_bad_row=stops_at_bad_row,
+                )  # fmt: skip
             if scored is None:
                 record = writer.finish()
                 writer = None
                 yield unit, record
             else:
                 writer.write(scored)
-                on_rows(scored.records)
+                watcher.advance(scored.records)
     finally:
         if writer:
             writer.abandon()

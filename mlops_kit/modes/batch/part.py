@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops_kit.bundle.files import hash_file, sync
-from mlops_kit.errors import StoreError
+from mlops_kit.modes.batch.disk import disk_failure
 
 ROW_GROUP_ROWS = 122_880
 
@@ -29,13 +29,17 @@ class PartWriter:
         self._temporary = target.with_name(f".{target.name}.tmp")
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
+        self.rows = 0
         target.parent.mkdir(parents=True, exist_ok=True)
         # Dictionaries of floats cost a lot and save nothing.
         dictionaries = [field.name for field in schema if not pa.types.is_floating(field.type)]
-        self._writer = pq.ParquetWriter(
-            self._temporary, schema, compression="zstd", compression_level=1, use_dictionary=dictionaries
-        )
-        self.rows = 0
+        try:
+            self._writer = pq.ParquetWriter(
+                self._temporary, schema, compression="zstd", compression_level=1, use_dictionary=dictionaries
+            )
+        except OSError:
+            self._temporary.unlink(missing_ok=True)
+            raise
 
     def write(self, table: pa.Table) -> None:
         """Add rows. Raises StoreError if the disk is full."""
@@ -75,6 +79,4 @@ class _disk_errors(contextlib.AbstractContextManager[None]):  # noqa: N801 - use
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, (pa.ArrowException, OSError)):
-            reason = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
-            fix = "make room, and run the same command again: finished units are kept"
-            raise StoreError(f"{self._target}: cannot be written", reason, fix) from error
+            raise disk_failure(self._target, error) from error

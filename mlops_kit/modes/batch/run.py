@@ -12,19 +12,21 @@ from pathlib import Path
 from mlops_kit.errors import StoppedError, TooManyBadRowsError, UsageError
 from mlops_kit.loading import load
 from mlops_kit.modes.batch.bad_rows import join_bad_rows
+from mlops_kit.modes.batch.engines import check_engine, find_engine
 from mlops_kit.modes.batch.job import BatchJob, BatchReport, Watcher
 from mlops_kit.modes.batch.journal import Completion, Journal, JournalContent, RunHeader, UnitRecord, open_journal
 from mlops_kit.modes.batch.keys import check_key_columns, check_keys
-from mlops_kit.modes.batch.local import score_units
 from mlops_kit.modes.batch.scoring import Scorer, check_kept
-from mlops_kit.modes.batch.sources.interface import Source, Unit
+from mlops_kit.modes.batch.sources.extract.folder import ExtractFolder
+from mlops_kit.modes.batch.sources.extract.resolve import find_query
+from mlops_kit.modes.batch.sources.interface import Source
 from mlops_kit.modes.batch.sources.resolve import open_files
 from mlops_kit.modes.batch.sources.where import RowFilter
-from mlops_kit.modes.batch.unit_writer import UnitWriter
 from mlops_kit.modes.batch.units import Plan, plan_units, take_over, tidy
+from mlops_kit.modes.batch.work import Work
 from mlops_kit.modes.batch.workspace import Run, Workspace, open_workspace
 from mlops_kit.predictor import Predictor
-from mlops_kit.tables.address import FOLDER, Address
+from mlops_kit.tables.address import FOLDER, STDOUT, Address
 from mlops_kit.tables.generation import Generation, name_generation
 from mlops_kit.tables.interface import Table
 from mlops_kit.tables.resolve import KEY_VALUE_STORES, open_table, resolve_address
@@ -45,6 +47,7 @@ def run_batch(job: BatchJob, watcher: Watcher) -> BatchReport:
         raise UsageError(f"{address}: no key", "a key-value store looks up by nothing else", "add --key COLUMNS")
     job = replace(job, keep=tuple(dict.fromkeys((*job.key, *job.keep))))
     _refuse_nesting(job, address)
+    check_engine(job)
     predictor = load(job.bundle)
     check_kept(predictor, job.keep)
     with open_workspace(_root(job, address)) as workspace, closing(open_table(address, job.password)) as table:
@@ -55,7 +58,7 @@ def run_batch(job: BatchJob, watcher: Watcher) -> BatchReport:
 
 def _refuse_nesting(job: BatchJob, address: Address) -> None:
     """An output inside of the input would be read by the next run."""
-    if address.scheme == FOLDER and Path(job.input).is_dir():
+    if address.scheme == FOLDER and job.input and Path(job.input).is_dir():
         out, source = Path(address.path).resolve(), Path(job.input).resolve()
         if out.is_relative_to(source):
             raise UsageError(
@@ -66,7 +69,10 @@ def _refuse_nesting(job: BatchJob, address: Address) -> None:
 def _root(job: BatchJob, address: Address) -> Path:
     if address.scheme == FOLDER:
         return Path(address.path)
-    return job.work / f"{address.table}-{hashlib.sha256(str(address).encode()).hexdigest()[:8]}"
+    # Pipes of different rows or models may run side by side.
+    identity = f"{job.bundle} {job.input} {job.sql}" if address.scheme == STDOUT else str(address)
+    name = address.table or "stdout"
+    return job.work / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +90,11 @@ class _Batch:
         """Score and publish, or find that there is nothing to do."""
         current = self.table.current()
         unfinished = self._unfinished(current.name if current else None)
-        source = open_files(self.job.input, self.predictor.signature, self.job.keep)
+        source = self._open_source(may_reuse=unfinished is not None)
         scorer, plan = self._plan(source)
         before = self.workspace.run(current.name) if current and not self.job.fresh else None
         if before and plan.is_done_by(before) and before.header.key == self.job.key:
+            ExtractFolder(self.workspace.extract).discard()
             return self._report(plan, before.journal.units, before, skipped=set(plan.identities), is_new=False)
         run = unfinished or self.workspace.start(self._header())
         self.workspace.discard_all_but({run.header.name} | ({before.header.name} if before else set()))
@@ -98,7 +105,19 @@ class _Batch:
             self._join_bad_rows(plan, run, records)
             self._publish(plan, run, records, scorer, journal)
         self.workspace.discard_all_but({run.header.name})
+        ExtractFolder(self.workspace.extract).discard()
+        if self.address.scheme == STDOUT:
+            self.workspace.discard(run)
         return self._report(plan, records, run, skipped=skipped, is_new=True)
+
+    def _open_source(self, *, may_reuse: bool) -> Source:
+        job, signature = self.job, self.predictor.signature
+        query = find_query(job.input, job.sql, job.password, job.memory_bytes)
+        if query is None:
+            return open_files(job.input, signature, job.keep)
+        self.watcher.stage("reading", None)
+        folder = ExtractFolder(self.workspace.extract)
+        return folder.open(query, signature, job.keep, may_reuse=may_reuse, on_rows=self._advancing(0, 0))
 
     def _unfinished(self, current: str | None) -> Run | None:
         """A run that can be gone on with: it is for this bundle, and readers do not see it yet."""
@@ -153,22 +172,15 @@ class _Batch:
         todo = [unit for unit in plan.units if unit.part not in records]
         planned = sum(unit.rows for unit in plan.units)
         watcher.stage("predicting", sum(unit.rows for unit in todo))
-
-        def writer_of(unit: Unit) -> UnitWriter:
-            identity = plan.identities[unit.part]
-            return UnitWriter(run, unit, identity, scorer.schema, stops_at_bad_row=job.stops_at_bad_row)
-
-        finished = score_units(
-            scorer, source, todo, writer_of, threads=job.threads, on_rows=watcher.advance,
-            should_stop=watcher.should_stop,
-        )  # fmt: skip
+        work = Work(job, self.predictor, source, scorer, plan, run, todo)
         bad = sum(record.bad for record in records.values())
-        for unit, record in finished:
-            journal.append(record)
-            records[unit.part] = record
-            bad += record.bad
-            if bad > HOPELESS * job.most_bad * planned:
-                break
+        with closing(find_engine(job.engine)(work, watcher)) as finished:
+            for unit, record in finished:
+                journal.append(record)
+                records[unit.part] = record
+                bad += record.bad
+                if bad > HOPELESS * job.most_bad * planned:
+                    break
         if len(records) < len(plan.units) and bad <= HOPELESS * job.most_bad * planned:
             raise StoppedError(len(records), len(plan.units))
 
@@ -193,14 +205,17 @@ class _Batch:
             header.name, header.digest, header.predicted_at, header.key, rows, scorer.schema, parts
         )
         self.watcher.stage("publishing", rows)
-        self.table.publish(generation, self.job.keep_generations, self._publishing(len(plan.units)))
+        self.table.publish(
+            generation, self.job.keep_generations, self._advancing(len(plan.units), len(plan.units))
+        )
         journal.append(Completion(rows, sum(record.bad for record in records.values())))
 
-    def _publishing(self, units: int) -> Callable[[int], None]:
+    def _advancing(self, finished: int, units: int) -> Callable[[int], None]:
         def on_rows(rows: int) -> None:
-            self.watcher.advance(rows)
+            if rows:
+                self.watcher.advance(rows)
             if self.watcher.should_stop():
-                raise StoppedError(units, units)
+                raise StoppedError(finished, units)
 
         return on_rows
 

@@ -35,7 +35,7 @@ class Scorer:
         where it does not have what is needed, before anything is read.
         """
         self._needed = tuple(column.name for column in predictor.signature.columns)
-        self._keep = tuple(keep)
+        self.keep = tuple(keep)
         self.columns = tuple(dict.fromkeys((*keep, *self._needed, *(where.columns if where else ()))))
         _check_columns(predictor, self.columns, offered)
         self._predictor = predictor
@@ -70,7 +70,7 @@ class Scorer:
         answers = frame_of(outputs).to_arrow()
         kept = [
             _stored(name, batch.column(name), type_)
-            for name, type_ in zip(self._keep, self._kept_types, strict=True)
+            for name, type_ in zip(self.keep, self._kept_types, strict=True)
         ]
         schema = pa.schema([*self._kept_schema, *answers.schema])
         return pa.Table.from_arrays([*kept, *answers.columns], schema=schema)

@@ -1,5 +1,7 @@
 """What becomes of one unit: a part, a file of its bad rows, and a record that says that both are whole."""
 
+from pathlib import Path
+
 import pyarrow as pa
 
 from mlops_kit.errors import InputError
@@ -8,19 +10,26 @@ from mlops_kit.modes.batch.journal import UnitRecord
 from mlops_kit.modes.batch.part import PartWriter
 from mlops_kit.modes.batch.scoring import Scored
 from mlops_kit.modes.batch.sources.interface import Unit
-from mlops_kit.modes.batch.workspace import Run
 
 
 class UnitWriter:
     """Writes the scored chunks of one unit, in order."""
 
     def __init__(
-        self, run: Run, unit: Unit, identity: str, schema: pa.Schema, *, stops_at_bad_row: bool = False
+        self,
+        unit: Unit,
+        identity: str,
+        schema: pa.Schema,
+        part: Path,
+        bad_rows: Path,
+        *,
+        stops_at_bad_row: bool = False,
     ) -> None:
+        """`part` and `bad_rows` are the files to write."""
         self._unit = unit
         self._identity = identity
-        self._part = PartWriter(run.parts / unit.part, schema)
-        self._bad = BadRowWriter(run.bad_rows(unit.part), unit.source)
+        self._part = PartWriter(part, schema)
+        self._bad = BadRowWriter(bad_rows, unit.source)
         self._stops_at_bad_row = stops_at_bad_row
         self._records = 0
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from mlops_kit.bundle.files import hash_file
 from mlops_kit.modes.batch.journal import UnitRecord
 from mlops_kit.modes.batch.sources.interface import Unit
-from mlops_kit.modes.batch.workspace import Run
+from mlops_kit.modes.batch.workspace import ATTEMPTS, Run
 
 LAYOUT = 1
 """Changes when parts are written in another way, so that no run mixes two."""
@@ -55,6 +55,7 @@ def plan_units(
 
 def tidy(run: Run, records: Mapping[str, UnitRecord]) -> None:
     """Remove what an earlier attempt left in the run's folder and is not recorded as finished."""
+    shutil.rmtree(run.directory / ATTEMPTS, ignore_errors=True)
     for path in run.parts.rglob("*"):
         if not path.is_dir() and str(path.relative_to(run.parts)) not in records:
             path.unlink()

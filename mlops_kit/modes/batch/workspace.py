@@ -3,6 +3,8 @@
 ROOT/generations/NAME/…               the parts, at their final names as soon as they are whole
 ROOT/.mlkit/runs/NAME/journal.jsonl   what is finished
 ROOT/.mlkit/runs/NAME/bad/…           the bad rows of each unit
+ROOT/.mlkit/runs/NAME/spark/…         where Spark's executors work
+ROOT/.mlkit/extract/…                 a copy of what was read from a database or from stdin
 ROOT/errors/NAME.parquet              all of them, once the run is complete
 ROOT/.mlkit/lock                      held while a run works here
 """
@@ -16,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops_kit.errors import UsageError
+from mlops_kit.modes.batch.disk import FULL, disk_failure
 from mlops_kit.modes.batch.journal import JournalContent, RunHeader, read_journal
 from mlops_kit.tables.folder import GENERATIONS, PRIVATE
 
 JOURNAL, ERRORS = "journal.jsonl", "errors"
+ATTEMPTS = "spark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,16 @@ class Workspace:
         """A new run with nothing finished."""
         return self._run_of(JournalContent(header, {}, None))
 
+    @property
+    def extract(self) -> Path:
+        """Where a run keeps a copy of what it read from a database or from stdin."""
+        return self.root / PRIVATE / "extract"
+
+    def discard(self, run: Run) -> None:
+        """Remove what the run has made, but for its bad rows."""
+        for folder in (run.directory, run.parts):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def discard_all_but(self, names: set[str]) -> None:
         """Remove other runs, and what they made, but for generations that can still be rolled back to."""
         kept = names | {path.stem for path in (self.root / PRIVATE / "manifests").glob("*.json")}
@@ -87,7 +101,9 @@ class Workspace:
 
 @contextmanager
 def open_workspace(root: Path) -> Iterator[Workspace]:
-    """Hold the folder. Raises UsageError if another run holds it, or if it is something else's folder."""
+    """Hold the folder. Raises UsageError if another run holds it, or if it is something else's folder, and later
+    StoreError if the disk is full.
+    """
     _refuse_foreign(root)
     private = root / PRIVATE
     try:
@@ -100,6 +116,10 @@ def open_workspace(root: Path) -> Iterator[Workspace]:
     try:
         _hold(lock, root)
         yield Workspace(root)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise disk_failure(root, error) from error
     finally:
         os.close(lock)
 

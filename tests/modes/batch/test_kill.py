@@ -3,95 +3,186 @@
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 import mlops_kit
+from mlops_kit.modes.batch.job import BatchJob
+from mlops_kit.tables.interface import Table
 from tests.bundles import WEIGHTS, linear_graph, write_bundle
-from tests.cli.mlkit import COMMAND
-from tests.modes.batch.rows import write_rows
+from tests.modes.batch.outputs import OUTPUTS, Output, Snapshot, snapshot
+from tests.modes.batch.processes import finish, started
+from tests.modes.batch.rows import make_rows
+from tests.tables.backends import BACKENDS
 
-ROUNDS = 30
-FILES, ROWS = 8, 2000
+FILES, KEPT = 8, 3
 
-Answers = dict[str, bytes]
-"""Digest → the predictions of all rows, in order."""
+PHASES = ("scoring", "publishing", "published")
+"""Of a run: it is all scored when the second begins, and readers see it when the third does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What may be read: all rows as one bundle predicts them, or as another does."""
+
+    ids: list[str]
+    predictions: Mapping[str, "np.ndarray[Any, np.dtype[np.float32]]"]
+    """By the digest of the bundle, in the order of the ids."""
+
+    def whole(self, digest: str) -> Snapshot:
+        return snapshot(self.ids, self.predictions[digest])
+
+    def check(self, read: Snapshot, *digests: str) -> None:
+        """Raise if it is not what one of these bundles predicts. The rows themselves would fill the screen."""
+        if read not in [self.whole(digest) for digest in digests or self.predictions]:
+            raise AssertionError(f"read {len(read[0])} rows, which no run has published so")
+
+    def check_look_up(self, table: Table, index: int) -> None:
+        found = table.get([self.ids[index]])
+        assert found is not None
+        assert np.float32(found.values["prediction"]) == self.predictions[found.digest][index]
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By digest."""
     folder = tmp_path_factory.mktemp("bundles")
-    return [write_bundle(folder / f"b{i}", linear_graph(WEIGHTS * (i + 1)), name=f"b{i}") for i in range(2)]
+    paths = [write_bundle(folder / f"b{i}", linear_graph(WEIGHTS * (i + 1)), name=f"b{i}") for i in range(2)]
+    return {mlops_kit.load(path).bundle.digest: path for path in paths}  # type: ignore[union-attr]
 
 
-def read_snapshot(out: Path) -> tuple[list[str], bytes] | None:
-    """What a reader of the folder gets: it follows the link once, and reads what is behind it."""
-    try:
-        current = (out / "current").resolve(strict=True)
-    except FileNotFoundError:
-        return None
-    frame = pl.concat(pl.read_parquet(part) for part in sorted(current.glob("*.parquet")))
-    return frame["id"].to_list(), frame["prediction"].to_numpy().tobytes()
+def write_source(folder: Path, rows_per_file: int) -> Path:
+    """Files of rows whose ids are in order."""
+    folder.mkdir()
+    for file in range(FILES):
+        ids = pl.Series([f"{file}-{i:04}" for i in range(rows_per_file)])
+        make_rows(rows_per_file, file).with_columns(id=ids).write_parquet(folder / f"{file}.parquet")
+    return folder
+
+
+def answers_to(source: Path, bundles: Mapping[str, Path]) -> Answers:
+    rows = pl.read_parquet(source / "*.parquet")
+    predictions = {digest: mlops_kit.load(path).predict(rows)["prediction"] for digest, path in bundles.items()}
+    return Answers(rows["id"].to_list(), predictions)
 
 
 @contextmanager
-def polling(out: Path, seen: list[tuple[list[str], bytes] | None]) -> Iterator[None]:
-    """Keep every different snapshot that a reader gets meanwhile."""
+def polling(output: Output, address: str, answers: Answers) -> Iterator[None]:
+    """Read all rows and look up some, half of the time; raises in the end if any of it was wrong."""
     is_over = threading.Event()
 
     def poll() -> None:
-        while not is_over.wait(0.005):
-            snapshot = read_snapshot(out)
-            if not seen or snapshot != seen[-1]:
-                seen.append(snapshot)
+        with output.reading(address, answers.ids) as read, closing(mlops_kit.lookup(address)) as table:
+            pause_s = 0.0
+            while not is_over.wait(pause_s):
+                began = time.perf_counter()
+                answers.check(read())
+                for index in random.choices(range(len(answers.ids)), k=3):
+                    answers.check_look_up(table, index)
+                pause_s = time.perf_counter() - began
 
-    thread = threading.Thread(target=poll)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        polled = pool.submit(poll)
+        try:
+            yield
+        finally:
+            is_over.set()
+        polled.result()
 
 
-def start(bundle: Path, source: Path, out: Path) -> "subprocess.Popen[bytes]":
-    words = ["batch-predict", bundle, source, "--out", out, "--keep", "id", "--keep-generations", "3"]
-    return subprocess.Popen([*COMMAND, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Runs on one output, and how far they have come. `root` is where they keep their state."""
+
+    table: Table
+    root: Path
+    log: Path
+
+    def current(self) -> str:
+        current = self.table.current()
+        assert current is not None
+        return current.name
+
+    def phase(self, before: str) -> int:
+        """Of a run that is to take the place of the generation `before`."""
+        if self.current() != before:
+            return 2
+        journals = sorted(self.root.glob(".mlkit/runs/*/journal.jsonl"))
+        is_new = bool(journals) and journals[-1].parent.name > before
+        return int(is_new and journals[-1].read_bytes().count(b"\n") == 1 + FILES)
+
+    def wait_for(self, phase: int, before: str, run: ForkServerProcess) -> float:
+        """Return when the run has come to a phase, or to its end, and what time it was."""
+        while run.is_alive() and self.phase(before) < phase:
+            time.sleep(0.001)
+        return time.perf_counter()
+
+    def measure_phases(self, job: BatchJob) -> list[float]:
+        """Run to the end, and return how many seconds each phase took."""
+        before = self.current()
+        with started(job, self.log) as run:
+            moments = [self.wait_for(phase, before, run) for phase in range(len(PHASES))]
+            run.join()
+        return np.diff([*moments, time.perf_counter()]).tolist()
+
+    def kill(self, job: BatchJob, phase: int, delay_s: float, before: str) -> str:
+        """Kill a run that has been in a phase for a while, and return in which it was; "" if it was faster."""
+        with started(job, self.log) as run:
+            self.wait_for(phase, before, run)
+            time.sleep(delay_s)
+            run.kill()
+            run.join()
+        return PHASES[self.phase(before)] if run.exitcode == -signal.SIGKILL else ""
 
 
-def test_killed_runs_lose_nothing_and_readers_see_whole_generations(tmp_path: Path, bundles: list[Path]) -> None:
-    frames = [write_rows(tmp_path / "in" / f"{i}.parquet", ROWS, seed=i) for i in range(FILES)]
-    rows = pl.concat(frames)
-    expected = [mlops_kit.load(bundle).predict(rows)["prediction"].tobytes() for bundle in bundles]
-    ids = rows["id"].to_list()
-    out = tmp_path / "out"
-    seed = int.from_bytes(os.urandom(4))
+@pytest.mark.parametrize("scheme", OUTPUTS)
+def test_killed_runs_lose_nothing_and_readers_see_whole_generations(
+    scheme: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    bundles: dict[str, Path],
+) -> None:
+    output, digests, work, log = OUTPUTS[scheme], list(bundles), tmp_path / "work", tmp_path / "log"
+    source = write_source(tmp_path / "in", output.rows_per_file)
+    answers = answers_to(source, bundles)
+    choice = random.Random(seed := int.from_bytes(os.urandom(4)))
     print(f"seed {seed}")
-    choice = random.Random(seed)
-    started = time.perf_counter()
-    assert start(bundles[1], tmp_path / "in", out).wait() == 0
-    undisturbed_s = time.perf_counter() - started
-    seen: list[tuple[list[str], bytes] | None] = [read_snapshot(out)]
-    killed = 0
-    with polling(out, seen):
-        for number in range(ROUNDS):
-            run = start(bundles[number % 2], tmp_path / "in", out)
-            time.sleep(undisturbed_s * choice.uniform(0.4, 1.0))
-            run.send_signal(signal.SIGKILL)
-            killed += run.wait() == -signal.SIGKILL
-            again = start(bundles[number % 2], tmp_path / "in", out)
-            _, error = again.communicate()
-            assert again.returncode == 0, error.decode()
-            assert read_snapshot(out) == (ids, expected[number % 2])
-    assert killed >= ROUNDS / 3
-    assert None not in seen
-    assert all(snapshot is not None and snapshot[0] == ids and snapshot[1] in expected for snapshot in seen)
-    leftovers = [path for path in out.rglob(".*") if path.name.endswith(".tmp") or ".current." in path.name]
-    assert leftovers == []
+    with BACKENDS[scheme].place(request, tmp_path) as place, closing(mlops_kit.lookup(place)) as table:
+        address = place + output.options
+        job = BatchJob("", str(source), address, key=("id",), keep_generations=KEPT, work=work)
+        jobs = [replace(job, bundle=bundle) for bundle in bundles.values()]
+        finish(jobs[0], log)
+        trial = Trial(table, next(work.glob("*"), Path(address)), log)
+        lasting_s = trial.measure_phases(jobs[1])
+        hits, published = Counter[str](), [trial.current()]
+        with output.reading(address, answers.ids) as read, polling(output, address, answers):
+            for number in range(output.rounds):
+                job = jobs[number % 2]
+                for _ in range(choice.choice((1, 2))):
+                    # What was hit least; rather early in it, because the next run may be faster.
+                    phase = min(range(len(PHASES)), key=lambda phase: (hits[PHASES[phase]], choice.random()))
+                    delay_s = lasting_s[phase] * choice.random() ** 2
+                    hits[trial.kill(job, phase, delay_s, published[-1])] += 1
+                finish(job, log)
+                answers.check(read(), digests[number % 2])
+                published.append(trial.current())
+        finish(jobs[output.rounds % 2], log)
+        published.append(trial.current())
+        assert output.leftovers(address, published[-KEPT:]) == []
+    print(hits, lasting_s)
+    assert len(set(published)) == output.rounds + 2
+    assert all(hits[phase] for phase in PHASES)
+    assert [path for path in trial.root.rglob("*") if path.name.endswith(".tmp")] == []
+    assert {path.name for path in trial.root.glob(".mlkit/runs/*")} <= set(published[-KEPT:])

@@ -39,9 +39,17 @@ class NdjsonSource:
 
     folder_columns: Sequence[str] = ()
 
-    def __init__(self, root: Path, files: Sequence[Path], signature: Signature, *, unit_bytes: int = 0) -> None:
-        """Raises InputError for a file that cannot be read."""
-        opened = [find_file(path, _head) for path in files]
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[Path],
+        signature: Signature,
+        *,
+        unit_bytes: int = 0,
+        version: str = "",
+    ) -> None:
+        """`version`, if given, changes when the content does. Raises InputError for a file that cannot be read."""
+        opened = [find_file(path, _head, version) for path in files]
         self._files = {str(file.path): file for file in opened}
         self._fields = _find_fields(
             next((file for file in opened if file.size > file.start), opened[0]), signature

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops_kit.bundle.files import hash_file
 from mlops_kit.errors import InputError, MissingColumnsError
 from mlops_kit.modes.batch.sources.hive import hive_columns
 from mlops_kit.modes.batch.sources.interface import Chunk, Unit
@@ -34,20 +33,18 @@ class ParquetSource:
     """Parquet files below `root`, in the order given. Raises InputError for a file that is damaged or lacks a
     column of `needed`.
 
-    A file is taken as unchanged while its size, time and footer are; with `by_content`, while every byte is.
+    A file is taken as unchanged while its size, time and footer are; or while `version` is, for a copy that is
+    made anew by each run.
     """
 
-    def __init__(
-        self, root: Path, files: Sequence[Path], needed: Sequence[str], *, by_content: bool = False
-    ) -> None:
+    def __init__(self, root: Path, files: Sequence[Path], needed: Sequence[str], *, version: str = "") -> None:
         hive = hive_columns([file.relative_to(root) for file in files])
-        self._fingerprint = hash_file if by_content else _fingerprint
-        opened = [_open_file(file, hive.values(file.relative_to(root)), self._fingerprint) for file in files]
+        opened = [_open_file(file, hive.values(file.relative_to(root))) for file in files]
         for file in opened:
             _check_columns(file, [name for name in needed if name not in hive.types])
         self._files = {str(file.path): file for file in opened}
         self.folder_columns = tuple(hive.types)
-        self.units = tuple(unit for file in opened for unit in _units(file, root))
+        self.units = tuple(unit for file in opened for unit in _units(file, root, version))
         common = [field for field in opened[0].schema if all(field.name in file.schema.names for file in opened)]
         in_files = [field for field in common if field.name not in hive.types]
         self.schema = pa.schema([*in_files, *(pa.field(name, type_) for name, type_ in hive.types.items())])
@@ -69,13 +66,13 @@ class ParquetSource:
             raise InputError(
                 f"{file.path}: cannot be read", reason, "write the file anew, and run again"
             ) from error
-        if self._fingerprint(file.path) != file.fingerprint:
+        if _fingerprint(file.path) != file.fingerprint:
             raise InputError(f"{file.path}: changed while it was read", fix="run again when it is written")
 
 
-def _open_file(path: Path, hive: Mapping[str, pl.Series], fingerprint_of: Callable[[Path], str]) -> _File:
+def _open_file(path: Path, hive: Mapping[str, pl.Series]) -> _File:
     try:
-        fingerprint = fingerprint_of(path)
+        fingerprint = _fingerprint(path)
         with pq.ParquetFile(path) as parquet:
             metadata = parquet.metadata
             groups = tuple(metadata.row_group(index).num_rows for index in range(metadata.num_row_groups))
@@ -94,7 +91,7 @@ def _check_columns(file: _File, needed: Sequence[str]) -> None:
         raise InputError(f"{file.path}: two columns are called {twice[0]!r}", fix="rename one of them")
 
 
-def _units(file: _File, root: Path) -> Iterator[Unit]:
+def _units(file: _File, root: Path, version: str) -> Iterator[Unit]:
     stem = file.path.relative_to(root).with_suffix("")
     first_group = first_row = rows = 0
     for index, group_rows in enumerate(file.group_rows or (0,)):
@@ -102,7 +99,7 @@ def _units(file: _File, root: Path) -> Iterator[Unit]:
         is_last = index + 1 >= len(file.group_rows)
         if rows >= UNIT_ROWS or is_last:
             span = (first_group, min(index + 1, len(file.group_rows)))
-            identity = f"{file.fingerprint}:{span}:{[value[0] for value in file.hive.values()]}"
+            identity = f"{version or file.fingerprint}:{span}:{[value[0] for value in file.hive.values()]}"
             yield Unit(str(file.path), f"{stem}-{first_row:012d}.parquet", _digest(identity.encode()), span, rows)
             first_group, first_row, rows = index + 1, first_row + rows, 0
 

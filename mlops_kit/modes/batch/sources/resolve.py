@@ -16,6 +16,7 @@ KINDS = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".ndjson": "NDJ
 """Suffix → what is in such a file."""
 
 CONVERSION = "read it with --sql \"SELECT * FROM 'FILE'\", if DuckDB can, or convert it"
+DATABASES = {".duckdb": "duckdb", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite"}
 WILDCARDS = frozenset("*?[")
 
 
@@ -38,8 +39,10 @@ def find_files(text: str) -> tuple[Path, list[Path]]:
     """The folder that the files' names are relative to, and the files, by name."""
     path = Path(text)
     if path.is_file():
-        if path.suffix.lower() not in KINDS:
-            raise UsageError(f"{path}: unknown kind of file", f"mlkit reads {listed(list(KINDS))}", CONVERSION)
+        suffix = path.suffix.lower()
+        if suffix not in KINDS:
+            fix = f"write {DATABASES[suffix]}:///{path}?table=NAME" if suffix in DATABASES else CONVERSION
+            raise UsageError(f"{path}: unknown kind of file", f"mlkit reads {listed(list(KINDS))}", fix)
         return path.parent, [path]
     if path.is_dir():
         root, found = path, [*path.rglob("*")]

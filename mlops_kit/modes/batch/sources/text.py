@@ -32,12 +32,16 @@ LastEnd = Callable[[bytes, bool], int]
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A file as it was when it was planned. `head` comes before the records: a byte order mark, a header."""
+    """A file as it was when it was planned. `head` comes before the records: a byte order mark, a header.
+
+    `version` tells its content from others; if there is none, size and time do.
+    """
 
     path: Path
     size: int
     mtime_ns: int
     head: bytes = b""
+    version: str = ""
 
     @property
     def start(self) -> int:
@@ -49,7 +53,8 @@ class TextFile:
         stem = self.path.relative_to(root).with_suffix("")
         lines_per_byte = self._lines_per_byte()
         for first, last in spans:
-            identity = f"{self.size}:{self.mtime_ns}:{first}:{last}:".encode() + self.head
+            version = self.version or f"{self.size}:{self.mtime_ns}"
+            identity = f"{version}:{first}:{last}:".encode() + self.head
             rows = round((last - first) * lines_per_byte)
             fingerprint = hashlib.sha256(identity).hexdigest()[:32]
             yield Unit(str(self.path), f"{stem}-{first:012d}.parquet", fingerprint, (first, last), rows)
@@ -115,11 +120,11 @@ class Records:
             yield Chunk(rows, first + start, stop - start, self.numbers[low:high] + first, bad)
 
 
-def find_file(path: Path, head_of: Callable[[bytes], bytes]) -> TextFile:
+def find_file(path: Path, head_of: Callable[[bytes], bytes], version: str = "") -> TextFile:
     """The file as it is now; `head_of` tells what of its first bytes comes before the records."""
     head = head_of(read_start(path, SAMPLE_BYTES))
     status = path.stat()
-    return TextFile(path, status.st_size, status.st_mtime_ns, head)
+    return TextFile(path, status.st_size, status.st_mtime_ns, head, version)
 
 
 def read_start(path: Path, size: int) -> bytes:

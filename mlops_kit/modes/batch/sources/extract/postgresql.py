@@ -1,0 +1,49 @@
+"""A table or a query of PostgreSQL, by binary COPY."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from adbc_driver_postgresql import dbapi
+
+from mlops_kit.errors import StoreError
+from mlops_kit.modes.batch.sources.extract.interface import Query
+from mlops_kit.modes.batch.sources.extract.spool import write_spool
+from mlops_kit.tables.address import Address
+from mlops_kit.tables.postgres.failures import explained
+from mlops_kit.tables.postgres.session import connection_uri
+from mlops_kit.tables.sql.columns import quoted
+
+SUFFIX = ".parquet"
+
+
+def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> None:
+    """One statement, hence one snapshot. NUMERIC comes as text: cast it in the query."""
+    address = query.address
+    assert address is not None  # noqa: S101 - for the type checker
+    sql = query.sql or f"TABLE {'.'.join(map(quoted, address.table.split('.')))}"
+    connection: dbapi.Connection | None = None
+    try:
+        connection = dbapi.connect(connection_uri(address, address.password or query.password))
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            reader = cursor.fetch_record_batch()
+            write_spool(reader.schema, _whole(reader, address), target, on_rows)
+    except dbapi.Error as error:
+        raise explained(error, str(address), was_connected=connection is not None) from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _whole(reader: pa.RecordBatchReader, address: Address) -> Iterator[pa.RecordBatch]:
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except (pa.ArrowException, OSError) as error:
+            # There is no SQLSTATE here, and the server's message may show a value.
+            why = "a cast or a calculation does not go with a value, or the connection was lost"
+            raise StoreError(f"{address}: the query failed in the middle", why, "try it in psql") from error
+        yield batch

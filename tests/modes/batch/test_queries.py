@@ -1,0 +1,353 @@
+"""Rows out of databases and pipes, from the query to what readers see."""
+
+import io
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from adbc_driver_postgresql import dbapi
+
+import mlops_kit
+from mlops_kit.errors import InputError, MlkitError, StoppedError, StoreError, UsageError
+from mlops_kit.modes.batch.job import BatchJob
+from mlops_kit.modes.batch.sources import parquet
+from tests.bundles import NAMES, write_bundle
+from tests.cli.mlkit import COMMAND, mlkit
+from tests.modes.batch.rows import Watching, make_rows, read_current, run
+from tests.servers.postgres import PostgresServer
+
+ROWS = 3000
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> pl.DataFrame:
+    """What is in rows.parquet."""
+    rows = make_rows(ROWS)
+    rows.write_parquet(tmp_path / "rows.parquet")
+    return rows
+
+
+@pytest.fixture
+def job(bundle: Path, tmp_path: Path, rows: pl.DataFrame) -> BatchJob:
+    sql = f"SELECT * FROM '{tmp_path}/rows.parquet'"
+    return BatchJob(bundle, "", str(tmp_path / "out"), keep=("id",), sql=sql)
+
+
+def fill(connection: sqlite3.Connection, rows: pl.DataFrame) -> None:
+    connection.execute(f"CREATE TABLE flights ({', '.join(rows.columns)})")
+    marks = ", ".join("?" * rows.width)
+    connection.executemany(f"INSERT INTO flights VALUES ({marks})", rows.rows())
+    connection.commit()
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path, rows: pl.DataFrame) -> Path:
+    path = tmp_path / "warehouse.db"
+    with sqlite3.connect(path) as connection:
+        fill(connection, rows)
+    return path
+
+
+def check(job: BatchJob, rows: pl.DataFrame) -> None:
+    """These rows were published, in this order, as they are predicted alone."""
+    expected = mlops_kit.load(job.bundle).predict(rows)["prediction"]
+    published = read_current(Path(job.out))
+    assert published["id"].to_list() == rows["id"].to_list()
+    assert published["prediction"].to_numpy().tobytes() == expected.tobytes()
+
+
+def test_sql_says_which_rows_in_which_order(job: BatchJob, rows: pl.DataFrame) -> None:
+    report = run(replace(job, sql=f"{job.sql} WHERE x0 > 0 ORDER BY x1"))
+    expected = rows.filter(pl.col("x0") > 0).sort("x1")
+    assert report.rows == len(expected)
+    check(job, expected)
+
+
+def test_statements_before_the_query_are_carried_out(job: BatchJob, rows: pl.DataFrame) -> None:
+    run(replace(job, sql=f"CREATE TEMP TABLE ten AS {job.sql} LIMIT 10; FROM ten"))
+    check(job, rows.head(10))
+
+
+def test_decimals_and_large_sums_are_numbers(job: BatchJob, rows: pl.DataFrame) -> None:
+    columns = ", ".join(f"(sum(x0) OVER (ORDER BY id) * 0 + 1.5)::DECIMAL(30, 2) AS {name}" for name in NAMES[1:])
+    run(replace(job, sql=f"SELECT id, sum(1) OVER () AS x0, {columns} FROM ({job.sql})"))
+    same = {"x0": np.full(ROWS, ROWS, np.float32)} | {name: np.full(ROWS, 1.5, np.float32) for name in NAMES[1:]}
+    published = read_current(Path(job.out))["prediction"].to_numpy()
+    assert published.tobytes() == mlops_kit.load(job.bundle).predict(same)["prediction"].tobytes()
+
+
+def test_the_same_answer_again_is_nothing_to_do(job: BatchJob) -> None:
+    first, again = run(job), run(job)
+    assert (first.is_new, again.is_new) == (True, False)
+
+
+def test_another_answer_is_predicted(job: BatchJob, tmp_path: Path) -> None:
+    run(job)
+    others = make_rows(50, seed=1)
+    others.write_parquet(tmp_path / "rows.parquet")
+    assert run(job).is_new
+    check(job, others)
+
+
+def test_a_stopped_run_goes_on_with_the_rows_that_it_has_read(
+    job: BatchJob, rows: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "UNIT_ROWS", 500)
+    monkeypatch.setattr("mlops_kit.modes.batch.sources.extract.spool.ROW_GROUP_ROWS", 500)
+    with pytest.raises(StoppedError):
+        run(job, Watching(stop_after=1))
+    (tmp_path / "rows.parquet").unlink()
+    report = run(job)
+    assert 0 < report.units_skipped < report.units
+    check(job, rows)
+
+
+def test_nothing_is_left_of_the_copy(job: BatchJob) -> None:
+    run(job)
+    assert not (Path(job.out) / ".mlkit" / "extract").exists()
+    with pytest.raises(UsageError):
+        run(replace(job, sql="SELECT nothing"))
+    assert not (Path(job.out) / ".mlkit" / "extract").exists()
+
+
+REFUSED_SQL = {
+    "no SQL": ("SELEC 1", UsageError, "cannot be carried out.*syntax error"),
+    "only a comment": ("-- nothing", UsageError, "empty"),
+    "no query": ("CREATE TABLE t (i INT)", UsageError, "gives no rows"),
+    "a file that is not there": ("FROM 'nothing.parquet'", StoreError, "nothing.parquet"),
+    "a table that is not there": ("FROM nothing", UsageError, "nothing does not exist"),
+    "a name twice": ("SELECT 1 AS x0, 2 AS x0", UsageError, "two columns are called 'x0'"),
+    "other columns": ("SELECT 1 AS y", InputError, "missing columns.*'x0'"),
+    "a cast that fails": ("SELECT 'top secret'::INT AS x0", UsageError, "TRY_CAST"),
+    "too little memory": (
+        "SELECT list(i) AS x0 FROM range(100000000) r(i)", StoreError, "more memory.*--memory",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sql", "error", "message"), REFUSED_SQL.values(), ids=REFUSED_SQL)
+def test_what_duckdb_refuses_says_why(job: BatchJob, sql: str, error: type[MlkitError], message: str) -> None:
+    with pytest.raises(error, match=f"(?s){message}") as raised:
+        run(replace(job, sql=sql, memory_bytes=50_000_000))
+    assert "secret" not in str(raised.value)
+    assert not (Path(job.out) / "current").exists()
+
+
+def test_a_query_that_gives_no_row_yet_is_interrupted(job: BatchJob) -> None:
+    class Impatient(Watching):
+        def should_stop(self) -> bool:
+            return "reading" in self.totals
+
+    with pytest.raises(StoppedError, match="still reading"):
+        run(replace(job, sql="SELECT count(*) FROM range(1000000000000) r(i) WHERE hash(i) = 3"), Impatient())
+
+
+@pytest.mark.parametrize("sql", ["", "SELECT * FROM flights"])
+def test_a_duckdb_file_is_read(job: BatchJob, tmp_path: Path, rows: pl.DataFrame, sql: str) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.sql(f"CREATE TABLE flights AS FROM '{tmp_path}/rows.parquet'")
+    run(replace(job, input=f"duckdb:///{path}{'' if sql else '?table=flights'}", sql=sql))
+    check(job, rows)
+
+
+@pytest.mark.parametrize("sql", ["", "SELECT * FROM flights ORDER BY rowid"])
+def test_a_sqlite_file_is_read(job: BatchJob, sqlite_file: Path, rows: pl.DataFrame, sql: str) -> None:
+    source = replace(job, input=f"sqlite:///{sqlite_file}{'' if sql else '?table=flights'}", sql=sql)
+    assert run(source).is_new
+    check(job, rows)
+    assert not run(source).is_new
+
+
+def test_values_that_do_not_belong_into_a_column_of_sqlite_are_bad_rows(
+    job: BatchJob, sqlite_file: Path, rows: pl.DataFrame
+) -> None:
+    with sqlite3.connect(sqlite_file) as connection:
+        connection.execute("UPDATE flights SET x0 = 'none' WHERE rowid = 3")
+        connection.execute("UPDATE flights SET id = CAST(x'ff41' AS TEXT) WHERE rowid = 5")
+        connection.execute("UPDATE flights SET x1 = 9e999 WHERE rowid = 8")
+    report = run(replace(job, input=f"sqlite:///{sqlite_file}?table=flights", sql=""))
+    assert report.errors is not None
+    bad = pl.read_parquet(report.errors)
+    assert bad["row"].to_list() == [2, 4, 7]
+    assert bad["column"].to_list() == ["x0", None, "x1"]
+    assert "not UTF-8" in bad["reason"][1]
+    check(job, rows.with_row_index().filter(~pl.col("index").is_in([2, 4, 7])).drop("index"))
+
+
+@pytest.mark.parametrize("sql", ["", "SELECT * FROM flights ORDER BY id DESC"])
+def test_a_table_of_postgresql_is_read(
+    job: BatchJob, rows: pl.DataFrame, postgres_server: PostgresServer, sql: str
+) -> None:
+    with postgres_server.new_database() as database:
+        url = postgres_server.url(database)
+        with dbapi.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.adbc_ingest("flights", rows.to_arrow())
+        run(replace(job, input=f"{url}{'' if sql else '?table=flights'}", sql=sql))
+    check(job, rows.sort("id", descending=True) if sql else rows)
+
+
+REFUSED_IN_POSTGRESQL = {
+    "SELECT 1 / (x0 - x0) AS x0 FROM flights": "failed in the middle.*psql",
+    "SELECT nothing FROM flights": "nothing.*does not exist",
+    "SELEC 1": "syntax error",
+}
+
+
+@pytest.mark.parametrize(("sql", "message"), REFUSED_IN_POSTGRESQL.items(), ids=REFUSED_IN_POSTGRESQL)
+def test_what_postgresql_refuses_says_why(
+    job: BatchJob, rows: pl.DataFrame, postgres_server: PostgresServer, sql: str, message: str
+) -> None:
+    with postgres_server.new_database() as database:
+        url = postgres_server.url(database)
+        with dbapi.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.adbc_ingest("flights", rows.to_arrow())
+        with pytest.raises(MlkitError, match=message):
+            run(replace(job, input=url, sql=sql))
+
+
+REFUSED_INPUTS = {
+    "sqlite:///nothing.db?table=t": "nothing.db: no such file",
+    "duckdb:///nothing.duckdb?table=t": "nothing.duckdb: no such file",
+    "sqlite:///{folder}/warehouse.db": "which table",
+    "sqlite:///{folder}/warehouse.db?table=nothing": "no such table",
+    "mysql://host/database?table=t": "mysql.*sqlite",
+    "s3://bucket/rows.parquet": "--sql|query",
+    "{folder}/warehouse.db": "sqlite:///.*table=NAME",
+}
+
+
+@pytest.mark.parametrize(("source", "message"), REFUSED_INPUTS.items(), ids=REFUSED_INPUTS)
+@pytest.mark.usefixtures("sqlite_file")
+def test_a_database_that_cannot_be_read_says_why(job: BatchJob, tmp_path: Path, source: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(replace(job, input=source.format(folder=tmp_path), sql=""))
+
+
+def test_files_and_sql_do_not_go_together(job: BatchJob, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is --sql.*name it in the query"):
+        run(replace(job, input=str(tmp_path / "rows.parquet")))
+
+
+@pytest.fixture
+def s3_bucket() -> Iterator[str]:
+    """The URL of an S3 server with a bucket `flights`."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+def test_files_on_s3_are_read_with_the_usual_credentials(
+    bundle: Path, tmp_path: Path, rows: pl.DataFrame, s3_bucket: str
+) -> None:
+    from pyarrow import fs
+
+    s3 = fs.S3FileSystem(endpoint_override=s3_bucket, access_key="a", secret_key="b", allow_bucket_creation=True)
+    s3.create_dir("flights")
+    for number in range(2):
+        with s3.open_output_stream(f"flights/2013/{number}.parquet") as file:
+            file.write((tmp_path / "rows.parquet").read_bytes())
+    done = mlkit(
+        "batch-predict", bundle, "--sql", "SELECT * FROM 's3://flights/2013/*.parquet'", "--out", tmp_path / "out",
+        "--keep", "id", AWS_ENDPOINT_URL=s3_bucket, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b",
+        AWS_REGION="us-east-1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert read_current(tmp_path / "out")["id"].to_list() == rows["id"].to_list() * 2
+
+
+def stream_of(rows: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table = rows.to_arrow()
+    with pa.ipc.new_stream(buffer, table.schema) as stream:
+        stream.write_table(table, max_chunksize=700)
+    return buffer.getvalue()
+
+
+def pipe(bundle: Path, folder: Path, data: bytes, *words: str) -> "subprocess.CompletedProcess[bytes]":
+    command = [*COMMAND, "batch-predict", str(bundle), *words]
+    return subprocess.run(command, input=data, capture_output=True, check=False, cwd=folder, timeout=100)
+
+
+def test_arrow_goes_in_and_comes_out(bundle: Path, tmp_path: Path, rows: pl.DataFrame) -> None:
+    done = pipe(bundle, tmp_path, stream_of(rows), "-", "--out", "-", "--keep", "id")
+    assert done.returncode == 0, done.stderr
+    answers = pl.DataFrame(pa.ipc.open_stream(done.stdout).read_all())
+    expected = mlops_kit.load(bundle).predict(rows)["prediction"]
+    assert answers["id"].to_list() == rows["id"].to_list()
+    assert answers["prediction"].to_numpy().tobytes() == expected.tobytes()
+    left = [path for path in tmp_path.rglob("*.parquet") if path.name != "rows.parquet"]
+    assert left == []
+
+
+def test_bad_rows_of_a_pipe_are_kept(bundle: Path, tmp_path: Path, rows: pl.DataFrame) -> None:
+    ids = pl.DataFrame({"x0": [None, 1.0]}, schema={"x0": pl.Float32})
+    some = pl.concat([ids, rows.head(2).drop("x0")], how="horizontal")
+    done = pipe(bundle, tmp_path, stream_of(some), "-", "--out", "-", "--max-bad-rows", "0.5")
+    assert done.returncode == 0, done.stderr
+    assert pa.ipc.open_stream(done.stdout).read_all().num_rows == 1
+    errors = next(tmp_path.rglob("errors/*.parquet"))
+    assert str(errors.relative_to(tmp_path)) in done.stderr.decode()
+    assert pl.read_parquet(errors)["column"].to_list() == ["x0"]
+
+
+REFUSED_PIPES = {
+    "nothing": (lambda data: b"", [], b"no whole Arrow IPC stream"),
+    "cut short": (lambda data: data[:100_000], [], b"no whole Arrow IPC stream"),
+    "another kind": (lambda data: b'{"x0": 1}', [], b"stdin has JSON"),
+    "two documents on stdout": (lambda data: data, ["--json"], b"both write to stdout"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_PIPES)
+def test_a_pipe_that_fails_gives_nothing(bundle: Path, tmp_path: Path, rows: pl.DataFrame, case: str) -> None:
+    cut, options, message = REFUSED_PIPES[case]
+    done = pipe(bundle, tmp_path, cut(stream_of(rows)), "-", "--out", "-", *options)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert message in done.stderr
+
+
+def test_a_reader_that_goes_away_is_told_of(bundle: Path, tmp_path: Path, rows: pl.DataFrame) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*COMMAND, "batch-predict", str(bundle), "rows.parquet", "--out", "-"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, cwd=tmp_path, timeout=100)
+    os.close(writer)
+    assert done.returncode == 2
+    assert b"stdout: cannot be written" in done.stderr
+
+
+@pytest.mark.parametrize("word", ["--out", "INPUT"])
+def test_a_password_on_the_command_line_is_refused(bundle: Path, tmp_path: Path, word: str) -> None:
+    url = "postgresql://user:secret@127.0.0.1:1/database?table=t"
+    words = ["rows.parquet", "--out", url] if word == "--out" else [url, "--out", tmp_path / "out"]
+    done = mlkit("batch-predict", bundle, *words)
+    assert done.returncode == 2
+    assert "MLKIT_PASSWORD" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_a_password_in_the_environment_is_not_refused(bundle: Path, tmp_path: Path, rows: pl.DataFrame) -> None:
+    url = "postgresql://user:secret@127.0.0.1:1/database?table=t"
+    done = mlkit("batch-predict", bundle, tmp_path / "rows.parquet", MLKIT_BATCH_PREDICT_OUT=url)
+    assert "PostgreSQL failed" in done.stderr
+    assert "secret" not in done.stderr
