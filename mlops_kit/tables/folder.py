@@ -157,8 +157,8 @@ class FolderTable:
             if path.stem not in kept:
                 path.unlink()
                 shutil.rmtree(self._directory(path.stem), ignore_errors=True)
-        for link in self._root.glob(f".{CURRENT}.*"):
-            link.unlink(missing_ok=True)
+        for left in (*self._root.glob(f".{CURRENT}.*"), *(self._root / PRIVATE / "manifests").glob(".*")):
+            left.unlink(missing_ok=True)
 
     def _current_name(self) -> str | None:
         try:

@@ -29,8 +29,10 @@ from tests.tables.backends import BACKENDS
 
 FILES, KEPT = 8, 3
 
-PHASES = ("scoring", "publishing", "published")
-"""Of a run: it is all scored when the second begins, and readers see it when the third does."""
+STARTING, SCORING, PUBLISHING, PUBLISHED = PHASES = range(4)
+"""Of a run: its journal is there when it is scoring, has all units when it is publishing, and in the end readers see
+its generation.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,36 +117,42 @@ class Trial:
         assert current is not None
         return current.name
 
-    def phase(self, before: str) -> int:
-        """Of a run that is to take the place of the generation `before`."""
+    def phase(self, before: str, started_ns: int) -> int:
+        """Of a run that was started then, to take the place of the generation `before`."""
         if self.current() != before:
-            return 2
-        journals = sorted(self.root.glob(".mlkit/runs/*/journal.jsonl"))
-        is_new = bool(journals) and journals[-1].parent.name > before
-        return int(is_new and journals[-1].read_bytes().count(b"\n") == 1 + FILES)
+            return PUBLISHED
+        journal = max(self.root.glob(".mlkit/runs/*/journal.jsonl"), default=None)
+        try:
+            if journal is None or journal.stat().st_mtime_ns < started_ns:
+                return STARTING
+            return PUBLISHING if journal.read_bytes().count(b"\n") == 1 + FILES else SCORING
+        except FileNotFoundError:
+            # Old journals are removed, in the beginning and in the end.
+            return self.phase(before, started_ns)
 
-    def wait_for(self, phase: int, before: str, run: ForkServerProcess) -> float:
+    def wait_for(self, phase: int, before: str, started_ns: int, run: ForkServerProcess) -> float:
         """Return when the run has come to a phase, or to its end, and what time it was."""
-        while run.is_alive() and self.phase(before) < phase:
+        while run.is_alive() and self.phase(before, started_ns) < phase:
             time.sleep(0.001)
         return time.perf_counter()
 
     def measure_phases(self, job: BatchJob) -> list[float]:
         """Run to the end, and return how many seconds each phase took."""
-        before = self.current()
+        before, started_ns = self.current(), time.time_ns()
         with started(job, self.log) as run:
-            moments = [self.wait_for(phase, before, run) for phase in range(len(PHASES))]
+            moments = [self.wait_for(phase, before, started_ns, run) for phase in PHASES]
             run.join()
         return np.diff([*moments, time.perf_counter()]).tolist()
 
-    def kill(self, job: BatchJob, phase: int, delay_s: float, before: str) -> str:
-        """Kill a run that has been in a phase for a while, and return in which it was; "" if it was faster."""
+    def kill(self, job: BatchJob, phase: int, delay_s: float, before: str) -> int | None:
+        """Kill a run that has been in a phase for a while, and return in which it was; None if it was faster."""
+        started_ns = time.time_ns()
         with started(job, self.log) as run:
-            self.wait_for(phase, before, run)
+            self.wait_for(phase, before, started_ns, run)
             time.sleep(delay_s)
             run.kill()
             run.join()
-        return PHASES[self.phase(before)] if run.exitcode == -signal.SIGKILL else ""
+        return self.phase(before, started_ns) if run.exitcode == -signal.SIGKILL else None
 
 
 @pytest.mark.parametrize("scheme", OUTPUTS)
@@ -166,13 +174,13 @@ def test_killed_runs_lose_nothing_and_readers_see_whole_generations(
         finish(jobs[0], log)
         trial = Trial(table, next(work.glob("*"), Path(address)), log)
         lasting_s = trial.measure_phases(jobs[1])
-        hits, published = Counter[str](), [trial.current()]
+        hits, published = Counter[int | None](), [trial.current()]
         with output.reading(address, answers.ids) as read, polling(output, address, answers):
             for number in range(output.rounds):
                 job = jobs[number % 2]
                 for _ in range(choice.choice((1, 2))):
                     # What was hit least; rather early in it, because the next run may be faster.
-                    phase = min(range(len(PHASES)), key=lambda phase: (hits[PHASES[phase]], choice.random()))
+                    phase = min(PHASES, key=lambda phase: (hits[phase], choice.random()))
                     delay_s = lasting_s[phase] * choice.random() ** 2
                     hits[trial.kill(job, phase, delay_s, published[-1])] += 1
                 finish(job, log)
@@ -183,6 +191,6 @@ def test_killed_runs_lose_nothing_and_readers_see_whole_generations(
         assert output.leftovers(address, published[-KEPT:]) == []
     print(hits, lasting_s)
     assert len(set(published)) == output.rounds + 2
-    assert all(hits[phase] for phase in PHASES)
+    assert all(hits[phase] for phase in PHASES), hits
     assert [path for path in trial.root.rglob("*") if path.name.endswith(".tmp")] == []
     assert {path.name for path in trial.root.glob(".mlkit/runs/*")} <= set(published[-KEPT:])

@@ -22,6 +22,7 @@ from mlops_kit.bundle.bundle import Bundle
 from mlops_kit.bundle.files import sync
 from mlops_kit.bundle.manifest import FILE_NAME as MANIFEST
 from mlops_kit.errors import StoreError
+from mlops_kit.modes.batch.disk import disk_failure
 from mlops_kit.modes.batch.journal import UnitRecord
 from mlops_kit.modes.batch.workspace import ATTEMPTS, Run
 
@@ -97,8 +98,7 @@ def store_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        fix = "check the disk, and run the same command again: finished units are kept"
-        raise StoreError(f"{path}: cannot be written", error.strerror or str(error), fix) from error
+        raise disk_failure(path, error) from error
 
 
 def _move(source: Path, target: Path) -> None:

@@ -48,7 +48,8 @@ def explain(error: Exception, log: Path | None) -> MlkitError:
         return UsageError("Spark's executors have another Python", first_useful_line(text), fix)
     where = f"; {log} has what Spark says" if log else ""
     fix = f"run the same command again: finished units are kept{where}"
-    return StoreError("the Spark job failed", first_useful_line(text), fix)
+    why = "its Java process does not answer" if isinstance(error, OSError) else first_useful_line(text)
+    return StoreError("the Spark job failed", why, fix)
 
 
 def first_useful_line(text: str) -> str:

@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from py4j.protocol import Py4JError
@@ -49,7 +49,9 @@ def open_session(master: str, log: Path) -> Iterator[SparkSession]:
         try:
             yield session
         finally:
-            session.stop()
+            # If Java has died, there is nothing to stop.
+            with suppress(Py4JError, OSError):
+                session.stop()
 
 
 def _connect(url: str) -> SparkSession:
