@@ -32,20 +32,29 @@ def _assemble_tensor(tensor: Tensor, by_name: Mapping[str, Column], columns: Col
     if tensor.layout == "array":
         name = tensor.columns[0]
         return conform(columns[name], by_name[name], tensor)
-    parts = [conform(columns[name], by_name[name], tensor) for name in tensor.columns]
-    if len(parts) == 1:
-        return parts[0].reshape(-1, 1)
+    parts = [_checked(columns[name], by_name[name], tensor) for name in tensor.columns]
     if len({len(part) for part in parts}) > 1:
         lengths = {name: len(columns[name]) for name in tensor.columns}
         raise InputError("the columns differ in length", ", ".join(f"{k}: {n}" for k, n in lengths.items()))
-    matrix = np.empty((len(parts[0]), len(parts)), parts[0].dtype)
-    for index, part in enumerate(parts):
-        matrix[:, index] = part
+    # The cast happens on the way into the matrix: arrays in between would cost more than all the rest.
+    matrix = np.empty((len(parts[0]), len(parts)), object if tensor.dtype == "string" else tensor.dtype)
+    with np.errstate(over="ignore"):
+        for index, part in enumerate(parts):
+            matrix[:, index] = part
     return matrix
 
 
 def conform(values: Array, column: Column, tensor: Tensor) -> Array:
     """One column as the tensor's dtype. Raises ColumnValueError for what the model cannot take."""
+    values = _checked(values, column, tensor)
+    if tensor.dtype == "string":
+        return values
+    with np.errstate(over="ignore"):
+        return values.astype(tensor.dtype, copy=False)
+
+
+def _checked(values: Array, column: Column, tensor: Tensor) -> Array:
+    """Text, or numbers that a cast to the tensor's dtype rounds once at most."""
     values = np.asarray(values)
     _check_shape(values, column)
     kind = values.dtype.kind
@@ -61,7 +70,11 @@ def conform(values: Array, column: Column, tensor: Tensor) -> Array:
     _check_kind(values, column)
     if values.dtype.kind == "f" and not column.nullable:
         _refuse_missing(values, column)
-    return _cast(values, column, tensor.dtype)
+    if column.dtype in INTEGERS and values.dtype != tensor.dtype:
+        _check_range(values, column)
+    if tensor.dtype == "float32" and values.dtype.kind in "iu" and values.dtype.itemsize > 2:
+        values = values.astype(np.float64)
+    return values
 
 
 def _check_shape(values: Array, column: Column) -> None:
@@ -96,18 +109,6 @@ def _refuse_missing(values: Array, column: Column) -> None:
     # The sum is NaN if any value is; it is several times faster than isnan().any(), and mostly settles it.
     if np.isnan(values.sum()) and (missing := np.isnan(values)).any():
         raise ColumnValueError(column.name, column.expected, "a missing value", first_row(missing))
-
-
-def _cast(values: Array, column: Column, dtype: str) -> Array:
-    target = np.dtype(dtype)
-    if values.dtype == target:
-        return values
-    if column.dtype in INTEGERS:
-        _check_range(values, column)
-    if target == np.float32 and values.dtype.kind in "iu" and values.dtype.itemsize > 2:
-        values = values.astype(np.float64)
-    with np.errstate(over="ignore"):
-        return values.astype(target)
 
 
 def _check_range(values: Array, column: Column) -> None:

@@ -121,7 +121,7 @@ def _export_model(out: Path) -> Path:
 def _write_rows(path: Path, rows: int) -> Path:
     random = np.random.default_rng(1)
     schema = pa.schema([(name, pa.float32()) for name in NAMES])
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
+    with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
         for first in range(0, rows, GROUP_ROWS):
             values = random.standard_normal((len(NAMES), min(GROUP_ROWS, rows - first)), np.float32)
             writer.write_table(pa.Table.from_arrays([pa.array(column) for column in values], schema=schema))

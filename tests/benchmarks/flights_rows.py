@@ -27,10 +27,10 @@ def flights(rows: int, seed: int = 0) -> Iterator[pl.DataFrame]:
 
 
 def write_flights(path: Path, rows: int) -> Path:
-    """One Parquet file of them."""
+    """One Parquet file of them, with PyArrow's defaults, which are pandas', too."""
     frames = flights(rows)
     first = next(frames).to_arrow()
-    with pq.ParquetWriter(path, first.schema, compression="zstd", use_dictionary=False) as writer:
+    with pq.ParquetWriter(path, first.schema) as writer:
         writer.write_table(first)
         for frame in frames:
             writer.write_table(frame.to_arrow())

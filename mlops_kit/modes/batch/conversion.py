@@ -1,6 +1,6 @@
 """Arrow batches become the Predictor's columns; and, where it refuses them, which rows are at fault."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,11 @@ import pyarrow as pa
 
 from mlops_kit.assembly import conform
 from mlops_kit.errors import ColumnValueError, InputError
-from mlops_kit.frames import columns_of
+from mlops_kit.frames import columns_of, frame_of
 from mlops_kit.schema import Array, Column, Signature, Tensor
+
+DTYPES = {"halffloat": "float16", "float": "float32", "double": "float64"}
+"""What NumPy calls Arrow's types, if it is not the same."""
 
 NOT_UTF8 = "bytes that are not UTF-8, where text belongs"
 
@@ -30,13 +33,29 @@ def columns_of_batch(batch: pa.RecordBatch, names: Sequence[str]) -> dict[str, A
 
     Raises InputError for a type that no model takes, for bytes that are not UTF-8, for lists of several lengths.
     """
-    columns = {name: _text_column(batch.column(name)) for name in names if is_text(batch.schema.field(name).type)}
+    columns: dict[str, Array] = {}
+    for name in names:
+        array = batch.column(name)
+        values = _text_column(array) if is_text(array.type) else _numbers(array)
+        if values is not None:
+            columns[name] = values
     rest = [name for name in names if name not in columns]
     converted, others = columns_of(_frame(batch, rest)) if rest else ({}, {})
     if others:
         name, dtype = next(iter(others.items()))
         raise InputError(f"column {name!r} is {dtype}", "which no model takes as it is", "cast it with --sql")
     return {**columns, **converted}
+
+
+def table_of_outputs(outputs: Mapping[str, Array]) -> pa.Table:
+    """The predictions; zero-copy for numbers."""
+    # By way of Polars, because PyArrow imports pandas to see whether that is what it was given.
+    others = {
+        name: values for name, values in outputs.items() if values.ndim != 1 or values.dtype.kind not in "fiu"
+    }
+    table = frame_of(others).to_arrow() if others else None
+    arrays = [table[name] if table and name in others else _array_of(outputs[name]) for name in outputs]
+    return pa.Table.from_arrays(arrays, names=list(outputs))
 
 
 def check_texts(batch: pa.RecordBatch) -> None:
@@ -84,6 +103,27 @@ def is_text(type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
+
+
+def _numbers(array: pa.Array) -> Array | None:
+    """The memory of the array itself where it has no nulls; None for what is no plain number."""
+    is_float = pa.types.is_floating(array.type)
+    if not is_float and (array.null_count or not pa.types.is_integer(array.type)):
+        return None
+    # PyArrow's own ways to NumPy import pandas.
+    validity, data = array.buffers()
+    rows = slice(array.offset, array.offset + len(array))
+    values = np.frombuffer(data, DTYPES.get(str(array.type), str(array.type)))[rows]
+    if not array.null_count:
+        return values
+    is_valid = np.unpackbits(np.frombuffer(validity, np.uint8), count=rows.stop, bitorder="little")[rows]
+    return np.where(is_valid, values, values.dtype.type(np.nan))
+
+
+def _array_of(values: Array) -> pa.Array:
+    values = np.ascontiguousarray(values)
+    type_ = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(values)])
 
 
 def _frame(batch: pa.RecordBatch, names: Sequence[str]) -> pl.DataFrame:

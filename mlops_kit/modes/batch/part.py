@@ -3,11 +3,13 @@
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops_kit.bundle.files import hash_file, sync
+from mlops_kit.modes.batch.conversion import is_text
 from mlops_kit.modes.batch.disk import disk_failure
 
 ROW_GROUP_ROWS = 122_880
@@ -31,12 +33,8 @@ class PartWriter:
         self._pending_rows = 0
         self.rows = 0
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Dictionaries of floats cost a lot and save nothing.
-        dictionaries = [field.name for field in schema if not pa.types.is_floating(field.type)]
         try:
-            self._writer = pq.ParquetWriter(
-                self._temporary, schema, compression="zstd", compression_level=1, use_dictionary=dictionaries
-            )
+            self._writer = pq.ParquetWriter(self._temporary, schema, **_format(schema))
         except OSError:
             self._temporary.unlink(missing_ok=True)
             raise
@@ -80,3 +78,15 @@ class _disk_errors(contextlib.AbstractContextManager[None]):  # noqa: N801 - use
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, (pa.ArrowException, OSError)):
             raise disk_failure(self._target, error) from error
+
+
+def _format(schema: pa.Schema) -> dict[str, Any]:
+    """Dictionaries of numbers cost a lot and save little. Whole numbers are packed as differences."""
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": [field.name for field in schema if is_text(field.type)],
+        "column_encoding": {
+            field.name: "DELTA_BINARY_PACKED" for field in schema if pa.types.is_integer(field.type)
+        },
+    }

@@ -8,8 +8,14 @@ import polars as pl
 import pyarrow as pa
 
 from mlops_kit.errors import InputError, MissingColumnsError, UsageError, listed
-from mlops_kit.frames import frame_of
-from mlops_kit.modes.batch.conversion import check_texts, columns_of_batch, is_text, record_of, refusals
+from mlops_kit.modes.batch.conversion import (
+    check_texts,
+    columns_of_batch,
+    is_text,
+    record_of,
+    refusals,
+    table_of_outputs,
+)
 from mlops_kit.modes.batch.sources.interface import BadRow, Chunk
 from mlops_kit.modes.batch.sources.where import RowFilter
 from mlops_kit.predictor import Predictor
@@ -66,8 +72,7 @@ class Scorer:
     def _predict(self, batch: pa.RecordBatch) -> pa.Table:
         check_texts(batch)
         outputs = self._predictor.predict_columns(columns_of_batch(batch, self._needed))
-        # By way of Polars, because PyArrow imports pandas to see whether that is what it was given.
-        answers = frame_of(outputs).to_arrow()
+        answers = table_of_outputs(outputs)
         kept = [
             _stored(name, batch.column(name), type_)
             for name, type_ in zip(self.keep, self._kept_types, strict=True)

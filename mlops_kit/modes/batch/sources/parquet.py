@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from mlops_kit.modes.batch.sources.interface import Chunk, Unit
 
 UNIT_ROWS = 250_000
 """Rows after which a unit ends with its row group: some tenths of a second of work for a model of trees."""
+
+WHOLE_GROUP_BYTES = 2**26
+"""Uncompressed bytes, of all columns, up to which a row group is decoded in one go."""
 
 ERRORS = (pa.ArrowException, OSError)
 
@@ -57,8 +60,7 @@ class ParquetSource:
         first = 0
         try:
             with pq.ParquetFile(file.path, read_dictionary=texts) as parquet:
-                groups = list(range(*unit.span))
-                for batch in parquet.iter_batches(rows, row_groups=groups, columns=stored, use_threads=False):
+                for batch in _batches(parquet, range(*unit.span), stored, rows):
                     yield Chunk(_with_hive(batch, columns, file.hive), first, batch.num_rows)
                     first += batch.num_rows
         except ERRORS as error:
@@ -68,6 +70,18 @@ class ParquetSource:
             ) from error
         if _fingerprint(file.path) != file.fingerprint:
             raise InputError(f"{file.path}: changed while it was read", fix="run again when it is written")
+
+
+def _batches(
+    parquet: pq.ParquetFile, groups: Iterable[int], columns: Sequence[str], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """A row group at a time where it is not too large, which is twice as fast as by so many rows."""
+    for group in groups:
+        if parquet.metadata.row_group(group).total_byte_size <= WHOLE_GROUP_BYTES:
+            table = parquet.read_row_group(group, columns=columns, use_threads=False)
+            yield from table.to_batches(rows) if table.num_columns else ()
+        else:
+            yield from parquet.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
 
 
 def _open_file(path: Path, hive: Mapping[str, pl.Series]) -> _File:
