@@ -12,13 +12,10 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from mlops_kit.errors import StoreError, UsageError
@@ -107,11 +104,18 @@ class FolderTable:
         directory = self._directory(manifest.name)
         if not manifest.parts:
             return None
-        dataset = ds.dataset([str(directory / part) for part in manifest.parts], format="parquet")
-        condition = _key_condition(dataset.schema, manifest.key, key)
-        rows = None if condition is None else pl.DataFrame(dataset.head(1, filter=condition))
-        if rows is None or rows.is_empty():
+        parts = [directory / part for part in manifest.parts]
+        schema = pq.read_schema(parts[0])
+        condition = _key_condition(schema, manifest.key, key)
+        if condition is None:
             return None
+        # Polars, because Arrow's datasets import pandas.
+        rows = pl.scan_parquet(parts, hive_partitioning=False, glob=False).filter(condition).head(1).collect()
+        if rows.is_empty():
+            return None
+        # A date64 of Arrow's is a date in the file, and a time to Polars.
+        dates = [field.name for field in schema if pa.types.is_date(field.type)]
+        rows = rows.with_columns(pl.col(dates).cast(pl.Date))
         return StoredPrediction(json_values(rows), manifest.digest, manifest.predicted_at)
 
     @contextmanager
@@ -209,18 +213,17 @@ def _check_key(root: Path, names: Sequence[str], key: Sequence[str]) -> None:
         raise UsageError(f"{root}: its key is {', '.join(map(repr, names))}", f"{len(key)} values were given")
 
 
-def _key_condition(schema: pa.Schema, names: Sequence[str], key: Sequence[str]) -> Any:
+def _key_condition(schema: pa.Schema, names: Sequence[str], key: Sequence[str]) -> pl.Expr | None:
     """None where a value cannot be of the column's type, so that no row has it."""
-    condition = None
+    condition = pl.lit(True)
     for name, text in zip(names, key, strict=True):
         type_ = schema.field(name).type
         value_type = type_.value_type if pa.types.is_dictionary(type_) else type_
         try:
-            value = pa.scalar(text, pa.string()).cast(value_type)
+            value = pl.Series([text]).to_arrow().cast(value_type)
         except pa.ArrowException:
             return None
-        equal = pc.field(name) == value
-        condition = equal if condition is None else condition & equal
+        condition &= pl.col(name) == pl.lit(pl.Series(value)).first()
     return condition
 
 
