@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from mlops_kit.modes.batch.job import BatchJob, BatchReport
 
 
+READING = "reading"
+"""The stage of which nothing is kept: a signal ends it at once."""
+
+
 def batch_predict(
     context: typer.Context,
     bundle: str = typer.Argument(
@@ -121,6 +125,7 @@ class _Watching:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._stage = ""
         self._bar: Any = None
         self._progress: Any = None
         self._task: Any = None
@@ -138,6 +143,7 @@ class _Watching:
     def stage(self, name: str, total_rows: int | None) -> None:
         """Another bar."""
         self._close()
+        self._stage = name
         self._bar = console.progress_bar(name, total_rows)
         self._progress, self._task = self._bar.__enter__()
 
@@ -150,7 +156,8 @@ class _Watching:
         return self.signal is not None
 
     def _note(self, number: int, frame: object) -> None:
-        if self.signal is not None:
+        if self.signal is not None or self._stage == READING:
+            self.signal = number
             handler = self._before[number]
             handler(number, frame)
         self.signal = number

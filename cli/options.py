@@ -35,15 +35,19 @@ def parse_size(text: str) -> int:
     >>> parse_size("512MB"), parse_size("1.5 GiB")
     (512000000, 1610612736)
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) *(?:([kmgt]?)(i?)b)?", text.strip().lower())
-    if not match:
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?) *(?:([kmgt])(i?)b|b)?", text.strip().lower())
+    size = 0
+    if match:
+        number, prefix, binary = match.groups()
+        size = int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix or " "))
+    if not size:
         raise UsageError(f"{text!r} is no size", fix="write it as 512MB or 2GB")
-    number, prefix, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix or " "))
+    return size
 
 
 def _has_password(url: str) -> bool:
     try:
-        return urlsplit(url).password is not None
+        parts = urlsplit(url)
     except ValueError:  # whoever reads the URL tells what is wrong with it
         return False
+    return parts.password is not None or "password" in parts.query.lower()

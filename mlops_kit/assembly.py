@@ -107,7 +107,9 @@ def _check_kind(values: Array, column: Column) -> None:
 
 def _refuse_missing(values: Array, column: Column) -> None:
     # The sum is NaN if any value is; it is several times faster than isnan().any(), and mostly settles it.
-    if np.isnan(values.sum()) and (missing := np.isnan(values)).any():
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum()
+    if np.isnan(total) and (missing := np.isnan(values)).any():
         raise ColumnValueError(column.name, column.expected, "a missing value", first_row(missing))
 
 

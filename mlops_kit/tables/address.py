@@ -56,7 +56,7 @@ def parse_address(text: str, schemes: Sequence[str], *, needs_table: bool = True
     if parts.scheme not in schemes:
         known = [f"{scheme}://" for scheme in schemes]
         fix = suggestion([parts.scheme], schemes) or f"write a folder, or one of {listed(known)}"
-        raise UsageError(f"{parts.scheme}://: unknown kind of output", fix=fix)
+        raise UsageError(f"{parts.scheme}://: unknown kind of address", fix=fix)
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     credentials, _, hosts = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")

@@ -1,5 +1,6 @@
 """A generation: one complete set of predictions, lying in Parquet files, ready to be published."""
 
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ def name_generation(moment: datetime | None = None) -> str:
     """
     moment = (moment or datetime.now(UTC)).astimezone(UTC)
     return f"g{moment:%Y%m%dt%H%M%S}{moment.microsecond // 1000:03d}_{secrets.token_hex(3)}"
+
+
+def is_generation_name(text: str) -> bool:
+    """Whether `name_generation` made it."""
+    return re.fullmatch(r"g\d{8}t\d{9}_[0-9a-f]{6}", text) is not None
 
 
 def key_text(values: Sequence[object]) -> str:

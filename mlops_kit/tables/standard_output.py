@@ -13,6 +13,8 @@ from mlops_kit.tables.interface import Published, StoredPrediction
 
 def open_table(_address: Address, _password: str = "") -> "StandardOutput":
     """The stream. Raises UsageError where stdout is a terminal."""
+    if sys.stdout is None:
+        raise UsageError("stdout is closed", "--out - writes an Arrow IPC stream", "pipe it into something")
     if sys.stdout.isatty():
         raise UsageError("stdout is a terminal", "--out - writes an Arrow IPC stream", "pipe it into something")
     return StandardOutput()
@@ -28,10 +30,12 @@ class StandardOutput:
     def publish(self, generation: Generation, keep: int, on_rows: Callable[[int], None]) -> None:  # noqa: ARG002
         """Write every row, in order."""
         try:
-            with pa.ipc.new_stream(sys.stdout.buffer, generation.schema) as stream:
-                for batch in generation.batches():
-                    stream.write_batch(batch)
-                    on_rows(batch.num_rows)
+            # Closing it writes the mark of a whole stream: not before it is one.
+            stream = pa.ipc.new_stream(sys.stdout.buffer, generation.schema)
+            for batch in generation.batches():
+                stream.write_batch(batch)
+                on_rows(batch.num_rows)
+            stream.close()
             sys.stdout.buffer.flush()
         except OSError as error:
             why = error.strerror or str(error)

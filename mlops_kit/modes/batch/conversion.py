@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
@@ -54,7 +55,9 @@ def table_of_outputs(outputs: Mapping[str, Array]) -> pa.Table:
         name: values for name, values in outputs.items() if values.ndim != 1 or values.dtype.kind not in "fiu"
     }
     table = frame_of(others).to_arrow() if others else None
-    arrays = [table[name] if table and name in others else _array_of(outputs[name]) for name in outputs]
+    arrays = [
+        table[name] if table is not None and name in others else _array_of(outputs[name]) for name in outputs
+    ]
     return pa.Table.from_arrays(arrays, names=list(outputs))
 
 
@@ -94,7 +97,7 @@ def record_of(batch: pa.RecordBatch, row: int) -> str:
             raw = _as_binary(scalar)[0].as_py()
             values[name] = None if raw is None else raw.decode(errors="backslashreplace")
         else:
-            values[name] = scalar[0].as_py()
+            values[name] = _plain(scalar[0])
     return orjson.dumps(values, default=str).decode()
 
 
@@ -113,7 +116,7 @@ def _numbers(array: pa.Array) -> Array | None:
     # PyArrow's own ways to NumPy import pandas.
     validity, data = array.buffers()
     rows = slice(array.offset, array.offset + len(array))
-    values = np.frombuffer(data, DTYPES.get(str(array.type), str(array.type)))[rows]
+    values = np.frombuffer(data, DTYPES.get(str(array.type), str(array.type)), count=rows.stop)[rows]
     if not array.null_count:
         return values
     is_valid = np.unpackbits(np.frombuffer(validity, np.uint8), count=rows.stop, bitorder="little")[rows]
@@ -131,6 +134,13 @@ def _frame(batch: pa.RecordBatch, names: Sequence[str]) -> pl.DataFrame:
     arrays = [batch.column(name) for name in names]
     arrays = [array.cast(pa.float64()) if pa.types.is_decimal(array.type) else array for array in arrays]
     return pl.DataFrame(pa.RecordBatch.from_arrays(arrays, names=list(names)))
+
+
+def _plain(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):  # times that Python has none for
+        return scalar.value
 
 
 def _text_column(array: pa.Array) -> Array:

@@ -1,6 +1,7 @@
 """A batch run from beginning to end: plan, score what is not finished, check, publish."""
 
 import hashlib
+import os
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlops_kit.errors import StoppedError, TooManyBadRowsError, UsageError
+from mlops_kit.errors import InputError, StoppedError, TooManyBadRowsError, UsageError
 from mlops_kit.loading import load
 from mlops_kit.modes.batch.bad_rows import join_bad_rows
 from mlops_kit.modes.batch.engines import check_engine, find_engine
@@ -18,7 +19,7 @@ from mlops_kit.modes.batch.journal import Completion, Journal, JournalContent, R
 from mlops_kit.modes.batch.keys import check_key_columns, check_keys
 from mlops_kit.modes.batch.scoring import Scorer, check_kept
 from mlops_kit.modes.batch.sources.extract.folder import ExtractFolder
-from mlops_kit.modes.batch.sources.extract.resolve import find_query
+from mlops_kit.modes.batch.sources.extract.resolve import STDIN, find_query
 from mlops_kit.modes.batch.sources.interface import Source
 from mlops_kit.modes.batch.sources.resolve import open_files
 from mlops_kit.modes.batch.sources.where import RowFilter
@@ -45,6 +46,8 @@ def run_batch(job: BatchJob, watcher: Watcher) -> BatchReport:
     address = resolve_address(job.out)
     if address.scheme in KEY_VALUE_STORES and not job.key:
         raise UsageError(f"{address}: no key", "a key-value store looks up by nothing else", "add --key COLUMNS")
+    if not 0 <= job.most_bad <= 1:
+        raise UsageError(f"--max-bad-rows {job.most_bad}: no share", fix="give a number from 0 to 1")
     job = replace(job, keep=tuple(dict.fromkeys((*job.key, *job.keep))))
     _refuse_nesting(job, address)
     check_engine(job)
@@ -69,10 +72,17 @@ def _refuse_nesting(job: BatchJob, address: Address) -> None:
 def _root(job: BatchJob, address: Address) -> Path:
     if address.scheme == FOLDER:
         return Path(address.path)
-    # Pipes of different rows or models may run side by side.
-    identity = f"{job.bundle} {job.input} {job.sql}" if address.scheme == STDOUT else str(address)
+    # Pipes may run side by side, and each of stdin's has rows of its own.
+    pipe = (job.bundle, job.input, job.sql, job.where, job.keep, os.getpid() if job.input == STDIN else 0)
+    identity = repr(pipe) if address.scheme == STDOUT else str(address)
     name = address.table or "stdout"
     return job.work / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def _is_hopeless(records: Mapping[str, UnitRecord], planned: int, most_bad: float) -> bool:
+    """Whether there are too many bad rows by far, also of those read: what was planned may be an estimate."""
+    bad, read = sum(record.bad for record in records.values()), sum(record.records for record in records.values())
+    return bad > HOPELESS * most_bad * planned and bad > most_bad * read
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,14 @@ class _Batch:
 
     def carry_out(self) -> BatchReport:
         """Score and publish, or find that there is nothing to do."""
+        try:
+            return self._carry_out()
+        except (InputError, UsageError, TooManyBadRowsError):
+            # Whoever mends the rows or the query wants them to be read again.
+            ExtractFolder(self.workspace.extract).discard()
+            raise
+
+    def _carry_out(self) -> BatchReport:
         current = self.table.current()
         unfinished = self._unfinished(current.name if current else None)
         source = self._open_source(may_reuse=unfinished is not None)
@@ -173,15 +191,15 @@ class _Batch:
         planned = sum(unit.rows for unit in plan.units)
         watcher.stage("predicting", sum(unit.rows for unit in todo))
         work = Work(job, self.predictor, source, scorer, plan, run, todo)
-        bad = sum(record.bad for record in records.values())
+        is_hopeless = False
         with closing(find_engine(job.engine)(work, watcher)) as finished:
             for unit, record in finished:
                 journal.append(record)
                 records[unit.part] = record
-                bad += record.bad
-                if bad > HOPELESS * job.most_bad * planned:
+                is_hopeless = _is_hopeless(records, planned, job.most_bad)
+                if is_hopeless:
                     break
-        if len(records) < len(plan.units) and bad <= HOPELESS * job.most_bad * planned:
+        if len(records) < len(plan.units) and not is_hopeless:
             raise StoppedError(len(records), len(plan.units))
 
     def _join_bad_rows(self, plan: Plan, run: Run, records: Mapping[str, UnitRecord]) -> None:
@@ -197,6 +215,8 @@ class _Batch:
     def _publish(
         self, plan: Plan, run: Run, records: Mapping[str, UnitRecord], scorer: Scorer, journal: Journal
     ) -> None:
+        if len(records) < len(plan.units):
+            raise RuntimeError("not every unit is finished")
         parts = tuple(run.parts / unit.part for unit in plan.units)
         rows = sum(record.rows for record in records.values())
         check_keys(parts, self.job.key, run.directory / "spill")

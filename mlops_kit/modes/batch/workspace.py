@@ -21,6 +21,7 @@ from mlops_kit.errors import UsageError
 from mlops_kit.modes.batch.disk import FULL, disk_failure
 from mlops_kit.modes.batch.journal import JournalContent, RunHeader, read_journal
 from mlops_kit.tables.folder import GENERATIONS, PRIVATE
+from mlops_kit.tables.generation import is_generation_name
 
 JOURNAL, ERRORS = "journal.jsonl", "errors"
 ATTEMPTS = "spark"
@@ -87,7 +88,7 @@ class Workspace:
         kept = names | {path.stem for path in (self.root / PRIVATE / "manifests").glob("*.json")}
         for folder in (self._runs, self.root / GENERATIONS, self.root / ERRORS):
             for path in folder.iterdir() if folder.is_dir() else ():
-                if path.stem not in kept:
+                if is_generation_name(path.stem) and path.stem not in kept:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def errors(self, name: str) -> Path:

@@ -43,17 +43,18 @@ def explained(error: dbapi.Error, place: str, *, was_connected: bool) -> MlkitEr
             f"{place}: two rows have the same key, or one has none", fix="choose other columns with --key"
         )
     if fix := _fix(REQUESTS, state):
-        return UsageError(f"{place}: PostgreSQL refused", _message(error), fix)
+        return UsageError(f"{place}: PostgreSQL refused", message_of(error), fix)
     no_state = CONNECTION_LOST if was_connected else NOT_CONNECTED
     fix = _fix(FIXES, state) or ("run again" if state else no_state)
-    return StoreError(f"{place}: PostgreSQL failed", _message(error), fix)
+    return StoreError(f"{place}: PostgreSQL failed", message_of(error), fix)
 
 
 def _fix(fixes: dict[str, str], state: str) -> str:
     return next((fix for beginning, fix in fixes.items() if state.startswith(beginning)), "")
 
 
-def _message(error: dbapi.Error) -> str:
+def message_of(error: dbapi.Error) -> str:
+    """What the server said, in one line."""
     details = dict(error.details or ())
     primary = details.get("PG_DIAG_MESSAGE_PRIMARY", details.get(b"PG_DIAG_MESSAGE_PRIMARY"))
     if primary:

@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +14,10 @@ import mlops_kit
 from mlops_kit.errors import InputError, MlkitError, StoppedError, TooManyBadRowsError, UsageError
 from mlops_kit.modes.batch import local
 from mlops_kit.modes.batch.job import BatchJob
-from mlops_kit.modes.batch.sources import parquet
+from mlops_kit.modes.batch.sources import ndjson, parquet
 from mlops_kit.modes.batch.workspace import open_workspace
 from mlops_kit.predictor import Predictor
-from tests.bundles import WEIGHTS, linear_graph, write_bundle
+from tests.bundles import NAMES, WEIGHTS, linear_graph, write_bundle
 from tests.modes.batch.rows import Watching, read_current, run, write_rows
 
 
@@ -403,3 +404,36 @@ def test_the_watcher_is_told_of_every_row(job: BatchJob, tmp_path: Path) -> None
     watching = Watching()
     run(job, watching)
     assert watching.totals["predicting"] == watching.rows["predicting"] == 100
+
+
+def test_a_run_never_publishes_a_part_of_its_rows(
+    job: BatchJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long lines in the beginning make the rows look fewer than they are."""
+    monkeypatch.setattr(ndjson, "UNIT_BYTES", 2**20)
+    random = np.random.default_rng(0)
+    rows = [dict(zip(NAMES, values, strict=True)) for values in random.random((4000, len(NAMES))).tolist()]
+    for number, row in enumerate(rows):
+        row["id"] = str(number) + ("x" * 20_000 if number < 60 else "")
+        if number % 200 == 199:
+            row["x0"] = "none"
+    (tmp_path / "in").mkdir()
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "in" / "rows.ndjson").write_text(lines)
+    report = run(job)
+    assert (report.rows, report.bad_rows) == (3980, 20)
+
+
+def test_chosen_files_beside_the_errors_are_left_alone(job: BatchJob, tmp_path: Path) -> None:
+    frame = write_rows(tmp_path / "in" / "a.parquet", 1000)
+    frame.with_columns(x0=pl.when(pl.col("id") == "0-7").then(None).otherwise("x0")).write_parquet(
+        tmp_path / "in" / "a.parquet"
+    )
+    chosen = out_of(job) / "errors" / "bad.parquet"
+    run(replace(job, errors=chosen))
+    assert pl.read_parquet(chosen)["row"].to_list() == [7]
+
+
+def test_a_share_that_is_none_is_refused(job: BatchJob) -> None:
+    with pytest.raises(UsageError, match="no share"):
+        run(replace(job, most_bad=float("nan")))

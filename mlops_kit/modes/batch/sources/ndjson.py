@@ -47,13 +47,17 @@ class NdjsonSource:
         *,
         unit_bytes: int = 0,
         version: str = "",
+        columns: Sequence[str] = (),
     ) -> None:
-        """`version`, if given, changes when the content does. Raises InputError for a file that cannot be read."""
+        """`version`, if given, changes when the content does; `columns` are there even if no row has them.
+
+        Raises InputError for a file that cannot be read.
+        """
         opened = [find_file(path, _head, version) for path in files]
         self._files = {str(file.path): file for file in opened}
-        self._fields = _find_fields(
-            next((file for file in opened if file.size > file.start), opened[0]), signature
-        )
+        found = _find_fields(next((file for file in opened if file.size > file.start), opened[0]), signature)
+        others = {name: _Field(Column(name, "string", nullable=True), is_needed=False) for name in columns}
+        self._fields = others | found
         self.schema = pa.schema([(name, arrow_type(field.column)) for name, field in self._fields.items()])
         self.units = tuple(
             unit for file in opened for unit in file.units(root, _spans(file, unit_bytes or UNIT_BYTES))

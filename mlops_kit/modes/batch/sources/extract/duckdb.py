@@ -2,10 +2,11 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from mlops_kit.errors import MissingExtraError, StoreError, UsageError
 from mlops_kit.modes.batch.sources.extract.interface import Query
@@ -15,28 +16,56 @@ from mlops_kit.tables.sql.columns import quoted
 
 SUFFIX = ".parquet"
 
+QUERIES = (duckdb.StatementType.SELECT, duckdb.StatementType.CALL, duckdb.StatementType.MULTI)
+"""A PIVOT whose columns have to be found first is several statements to DuckDB."""
+
 LOOK_S = 0.1
 """How often a long sort is asked whether it should stop."""
 
 
-def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> None:
+def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> Sequence[str]:
     """Carry out the statements, of which the last gives the rows."""
     with _connection(query, target.with_name("spill")) as connection, _interruptible(connection, on_rows):
         try:
-            *before, last = connection.extract_statements(query.sql or _whole_table(query.address))
-            for statement in before:
-                connection.execute(statement)
-            if last.type != duckdb.StatementType.SELECT:
+            statements = connection.extract_statements(query.sql or _whole_table(query.address))
+            if not statements:
+                raise UsageError("--sql is empty", fix='write --sql "SELECT …"')
+            for statement in statements[:-1]:
+                _prepare(connection, statement)
+            if statements[-1].type not in QUERIES:
                 raise UsageError("--sql gives no rows", "its last statement is not a SELECT", "end it with one")
-            reader = connection.sql(last).to_arrow_reader(BATCH_ROWS)
-            write_spool(reader.schema, reader, target, on_rows)
+            reader = connection.sql(statements[-1]).to_arrow_reader(BATCH_ROWS)
+            return write_spool(reader.schema, _whole(reader, on_rows), target, on_rows)
         except duckdb.InterruptException:
             on_rows(0)
             raise
-        except ValueError as error:
-            raise UsageError("--sql is empty", fix='write --sql "SELECT …"') from error
         except duckdb.Error as error:
             raise _explained(error) from error
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
+    try:
+        connection.execute(statement)
+    except duckdb.Error as error:
+        if statement.type == duckdb.StatementType.ATTACH:
+            # DuckDB repeats the connection's options, and a password may be among them.
+            fix = "check server, database, user and password"
+            raise StoreError("--sql: DuckDB cannot attach a database", type(error).__name__, fix) from None
+        raise
+
+
+def _whole(reader: pa.RecordBatchReader, on_rows: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except (pa.ArrowException, OSError) as error:
+            on_rows(0)
+            # DuckDB's own message shows the value.
+            why = "a cast or a calculation does not go with a row's value, or a file cannot be read"
+            raise UsageError("--sql fails in the middle", why, "use TRY_CAST, or try it in DuckDB") from error
+        yield batch
 
 
 @contextlib.contextmanager
@@ -101,7 +130,12 @@ def _explained(error: duckdb.Error) -> Exception:
             return StoreError("--sql needs more memory", why, "allow more with --memory, as in --memory 4GB")
         case duckdb.IOException() | duckdb.ConnectionException() | duckdb.HTTPException():
             return StoreError("--sql: DuckDB cannot read", why, "check the path, the network and the credentials")
-        case duckdb.ConversionException() | duckdb.InvalidInputException() | duckdb.OutOfRangeException():
+        case (
+            duckdb.ConversionException()
+            | duckdb.InvalidInputException()
+            | duckdb.OutOfRangeException()
+            | duckdb.ConstraintException()
+        ):
             fix = "use TRY_CAST, which gives NULL for what cannot be cast"
             return UsageError("--sql fails on a value", "a cast or a calculation does not go with it", fix)
         case _:

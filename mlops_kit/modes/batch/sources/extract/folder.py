@@ -4,15 +4,21 @@ import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from mlops_kit.bundle.files import hash_file, sync
-from mlops_kit.errors import StoreError
+from mlops_kit.errors import MissingColumnsError, StoreError
 from mlops_kit.modes.batch.sources.extract.interface import Query
 from mlops_kit.modes.batch.sources.extract.resolve import extractor_of
 from mlops_kit.modes.batch.sources.interface import Source
 from mlops_kit.modes.batch.sources.ndjson import NdjsonSource
 from mlops_kit.modes.batch.sources.parquet import ParquetSource
 from mlops_kit.schema import Signature
+
+ABOUT = "about.json"
+T = TypeVar("T")
 
 
 class ExtractFolder:
@@ -57,29 +63,47 @@ class ExtractFolder:
         extractor = extractor_of(query)
         is_stdin = query.name == "stdin"
         rows = self._path / f"{'stdin' if is_stdin else 'query'}{extractor.SUFFIX}"
-        question = self._path / "query.sha256"
         identity = hashlib.sha256(repr((str(query.address), query.sql)).encode()).hexdigest()
-        is_there = rows.is_file() and question.is_file() and question.read_text() == identity
-        if is_stdin or not (is_there and may_reuse):
+        about = self._about()
+        if is_stdin or not (may_reuse and about and about.query == identity and rows.is_file()):
             self.discard()
             self._path.mkdir(parents=True)
-            _write(rows, lambda target: extractor.extract(query, target, on_rows))
-            _write(question, lambda target: target.write_text(identity))
+            names = _written(rows, lambda target: extractor.extract(query, target, on_rows))
+            about = _About(identity, tuple(names))
+            data = msgspec.json.encode(about)
+            _written(self._path / ABOUT, lambda target: target.write_bytes(data))
+        needed = [*(column.name for column in signature.columns), *keep]
+        if missing := [name for name in needed if name not in about.columns]:
+            raise MissingColumnsError(missing, about.columns)
         version = hash_file(rows)
         if extractor.SUFFIX == ".ndjson":
-            return NdjsonSource(self._path, [rows], signature, version=version)
-        needed = [*(column.name for column in signature.columns), *keep]
+            return NdjsonSource(self._path, [rows], signature, version=version, columns=about.columns)
         return ParquetSource(self._path, [rows], needed, version=version)
 
+    def _about(self) -> "_About | None":
+        try:
+            return msgspec.json.decode((self._path / ABOUT).read_bytes(), type=_About)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
+
+class _About(msgspec.Struct, frozen=True):
+    """Which query was answered, with which columns."""
+
+    query: str
+    columns: tuple[str, ...]
+
+
+def _written(path: Path, write: Callable[[Path], T]) -> T:
     """Give the file its name when it is whole."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        write(temporary)
+        result = write(temporary)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
     except OSError as error:
         fix = "make room, and run again"
         raise StoreError(f"{path}: cannot be written", error.strerror or str(error), fix) from error
+    else:
+        return result

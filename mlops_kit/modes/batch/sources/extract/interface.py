@@ -1,6 +1,6 @@
 """What is to be read, and what an extractor must do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -35,9 +35,9 @@ class Extractor(Protocol):
     SUFFIX: str
     """.parquet or .ndjson"""
 
-    def extract(self, query: Query, target: Path, on_rows: Callable[[int], None]) -> None:
+    def extract(self, query: Query, target: Path, on_rows: Callable[[int], None]) -> Sequence[str]:
         """Write all rows to a file, in the order in which they come, with memory that does not grow with them.
 
-        `on_rows` is told how many more are written; what it raises ends the extraction. Raises UsageError for a
-        query that cannot be carried out, StoreError for a database that fails.
+        Returns the columns' names. `on_rows` is told how many more rows are written; what it raises ends the
+        extraction. Raises UsageError for a query that cannot be carried out, StoreError for a database that fails.
         """

@@ -1,23 +1,25 @@
 """A table or a query of PostgreSQL, by binary COPY."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from mlops_kit.errors import StoreError
+from mlops_kit.errors import StoreError, UsageError
 from mlops_kit.modes.batch.sources.extract.interface import Query
 from mlops_kit.modes.batch.sources.extract.spool import write_spool
 from mlops_kit.tables.address import Address
-from mlops_kit.tables.postgres.failures import explained
+from mlops_kit.tables.postgres.failures import explained, message_of
 from mlops_kit.tables.postgres.session import connection_uri
 from mlops_kit.tables.sql.columns import quoted
 
 SUFFIX = ".parquet"
+DATA_EXCEPTION, SYNTAX_OR_NAME = "22", "42"
+"""How SQLSTATEs begin."""
 
 
-def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> None:
+def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> Sequence[str]:
     """One statement, hence one snapshot. NUMERIC comes as text: cast it in the query."""
     address = query.address
     assert address is not None  # noqa: S101 - for the type checker
@@ -28,8 +30,15 @@ def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> None:
         with connection.cursor() as cursor:
             cursor.execute(sql)
             reader = cursor.fetch_record_batch()
-            write_spool(reader.schema, _whole(reader, address), target, on_rows)
+            return write_spool(reader.schema, _whole(reader, address), target, on_rows)
     except dbapi.Error as error:
+        state = error.sqlstate or ""
+        if state.startswith(DATA_EXCEPTION):
+            why = "a cast or a calculation does not go with it"
+            raise UsageError("--sql fails on a value", why, "try it in psql") from error
+        if state.startswith(SYNTAX_OR_NAME):
+            fix = "check the table's name, or try the query in psql"
+            raise UsageError(f"{address}: PostgreSQL refused", message_of(error), fix) from error
         raise explained(error, str(address), was_connected=connection is not None) from error
     finally:
         if connection is not None:

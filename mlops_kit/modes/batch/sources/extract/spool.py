@@ -1,6 +1,6 @@
 """A stream of Arrow batches becomes a Parquet file."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,9 +18,9 @@ ROW_GROUP_BYTES = 2**26
 
 def write_spool(
     schema: pa.Schema, batches: Iterable[pa.RecordBatch], target: Path, on_rows: Callable[[int], None]
-) -> None:
+) -> Sequence[str]:
     """Write the batches in row groups of a good size, however they come. Nobody else reads the file."""
-    _check_names(schema)
+    check_names(schema.names)
     pending: list[pa.RecordBatch] = []
     rows = size = 0
     try:
@@ -34,11 +34,13 @@ def write_spool(
                     pending, rows, size = [], 0, 0
                 on_rows(batch.num_rows)
             writer.write_table(pa.Table.from_batches(pending, schema), row_group_size=ROW_GROUP_ROWS)
+        return list(schema.names)
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         fix = "cast the column to a number, text or a time"
         raise InputError("a column cannot be written as Parquet", str(error).split("\n", 1)[0], fix) from error
 
 
-def _check_names(schema: pa.Schema) -> None:
-    if twice := [name for name in schema.names if schema.names.count(name) > 1]:
+def check_names(names: Sequence[str]) -> None:
+    """Raise UsageError if two columns have one name."""
+    if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two columns are called {twice[0]!r}", fix="give one of them another name: AS …")

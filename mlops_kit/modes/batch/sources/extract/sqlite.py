@@ -3,7 +3,7 @@
 import json
 import math
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import orjson
 
 from mlops_kit.errors import StoreError, UsageError
 from mlops_kit.modes.batch.sources.extract.interface import Query
+from mlops_kit.modes.batch.sources.extract.spool import check_names
 from mlops_kit.tables.sql.columns import quoted
 
 SUFFIX = ".ndjson"
@@ -20,7 +21,7 @@ STEPS = 1_000_000
 """Instructions of SQLite's machine after which a long sort is asked whether it should stop."""
 
 
-def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> None:
+def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> Sequence[str]:
     """One statement, hence one snapshot."""
     assert query.address is not None  # noqa: S101 - for the type checker
     path = Path(query.address.path)
@@ -31,7 +32,7 @@ def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> None:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
             connection.set_progress_handler(lambda: _wants_stop(on_rows), STEPS)
-            _write(connection.execute(sql), target, on_rows)
+            return _write(connection.execute(sql), target, on_rows)
     except sqlite3.OperationalError as error:
         on_rows(0)
         if "lock" in str(error) or "busy" in str(error):
@@ -41,16 +42,16 @@ def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> None:
         raise UsageError(f"{path}: SQLite cannot read it", str(error), "check INPUT and --sql") from error
 
 
-def _write(cursor: sqlite3.Cursor, target: Path, on_rows: Callable[[int], None]) -> None:
+def _write(cursor: sqlite3.Cursor, target: Path, on_rows: Callable[[int], None]) -> Sequence[str]:
     if cursor.description is None:
         raise UsageError("--sql gives no rows", "it is not a SELECT", "write one")
     names = [column[0] for column in cursor.description]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UsageError(f"two columns are called {twice[0]!r}", fix="give one of them another name: AS …")
+    check_names(names)
     with target.open("wb") as file:
         while rows := cursor.fetchmany(BATCH_ROWS):
             file.write(b"".join(_line(dict(zip(names, row, strict=True))) for row in rows))
             on_rows(len(rows))
+    return names
 
 
 def _line(row: dict[str, Any]) -> bytes:

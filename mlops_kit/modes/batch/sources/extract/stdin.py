@@ -1,7 +1,7 @@
 """An Arrow IPC stream on stdin."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ OTHERS = {b"PAR1": "Parquet", b"{": "JSON"}
 """By the first bytes: what people pipe here by mistake."""
 
 
-def extract(_query: Query, target: Path, on_rows: Callable[[int], None]) -> None:
+def extract(_query: Query, target: Path, on_rows: Callable[[int], None]) -> Sequence[str]:
     """Copy the stream. Raises UsageError where stdin is a terminal, InputError for what is no such stream."""
+    if sys.stdin is None:
+        raise UsageError("stdin is closed", "INPUT - reads an Arrow IPC stream", "pipe one into this command")
     if sys.stdin.isatty():
         raise UsageError("stdin is a terminal", "INPUT - reads an Arrow IPC stream", "pipe one into this command")
     stdin: Any = sys.stdin.buffer
@@ -30,7 +32,7 @@ def extract(_query: Query, target: Path, on_rows: Callable[[int], None]) -> None
         )
     with _stream_errors():
         reader = pa.ipc.open_stream(stdin)
-    write_spool(reader.schema, _whole(reader), target, on_rows)
+    return write_spool(reader.schema, _whole(reader), target, on_rows)
 
 
 def _whole(reader: pa.RecordBatchStreamReader) -> Iterator[pa.RecordBatch]:
