@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.cassandra import CassandraServer, run_cassandra
 from tests.servers.postgres import PostgresServer, run_postgres
 from tests.servers.valkey import ValkeyServer, run_valkey
+
+# A busy machine is slow, and that is no fault of the example.
+settings.register_profile("mlkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mlkit")
 
 
 @pytest.hookimpl(hookwrapper=True)
