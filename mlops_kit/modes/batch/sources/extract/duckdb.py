@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
-from mlops_kit.errors import MissingExtraError, StoreError, UsageError
+from mlops_kit.errors import MissingExtraError, MlkitError, StoreError, UsageError
 from mlops_kit.modes.batch.sources.extract.interface import Query
-from mlops_kit.modes.batch.sources.extract.spool import BATCH_ROWS, write_spool
+from mlops_kit.modes.batch.sources.extract.spool import BATCH_ROWS, read_batches, write_spool
 from mlops_kit.tables.address import Address
 from mlops_kit.tables.sql.columns import quoted
 
@@ -35,7 +34,8 @@ def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> Seque
             if statements[-1].type not in QUERIES:
                 raise UsageError("--sql gives no rows", "its last statement is not a SELECT", "end it with one")
             reader = connection.sql(statements[-1]).to_arrow_reader(BATCH_ROWS)
-            return write_spool(reader.schema, _whole(reader, on_rows), target, on_rows)
+            batches = read_batches(reader, lambda: _failed_midway(on_rows))
+            return write_spool(reader.schema, batches, target, on_rows)
         except duckdb.InterruptException:
             on_rows(0)
             raise
@@ -54,18 +54,11 @@ def _prepare(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement)
         raise
 
 
-def _whole(reader: pa.RecordBatchReader, on_rows: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            return
-        except (pa.ArrowException, OSError) as error:
-            on_rows(0)
-            # DuckDB's own message shows the value.
-            why = "a cast or a calculation does not go with a row's value, or a file cannot be read"
-            raise UsageError("--sql fails in the middle", why, "use TRY_CAST, or try it in DuckDB") from error
-        yield batch
+def _failed_midway(on_rows: Callable[[int], None]) -> MlkitError:
+    on_rows(0)  # raises if it was interrupted
+    # DuckDB's own message shows the value.
+    why = "a cast or a calculation does not go with a row's value, or a file cannot be read"
+    return UsageError("--sql fails in the middle", why, "use TRY_CAST, or try it in DuckDB")
 
 
 @contextlib.contextmanager

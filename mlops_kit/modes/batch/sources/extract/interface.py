@@ -22,6 +22,13 @@ class Query:
     memory_bytes: int = 0
 
     @property
+    def database(self) -> Address:
+        """The address, of a query that has one."""
+        if self.address is None:
+            raise ValueError("this query names no database")
+        return self.address
+
+    @property
     def name(self) -> str:
         """What people would call it."""
         if self.address is not None:

@@ -1,14 +1,13 @@
 """A table or a query of PostgreSQL, by binary COPY."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from mlops_kit.errors import StoreError, UsageError
+from mlops_kit.errors import MlkitError, StoreError, UsageError
 from mlops_kit.modes.batch.sources.extract.interface import Query
-from mlops_kit.modes.batch.sources.extract.spool import write_spool
+from mlops_kit.modes.batch.sources.extract.spool import read_batches, write_spool
 from mlops_kit.tables.address import Address
 from mlops_kit.tables.postgres.failures import explained, message_of
 from mlops_kit.tables.postgres.session import connection_uri
@@ -21,8 +20,7 @@ DATA_EXCEPTION, SYNTAX_OR_NAME = "22", "42"
 
 def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> Sequence[str]:
     """One statement, hence one snapshot. NUMERIC comes as text: cast it in the query."""
-    address = query.address
-    assert address is not None  # noqa: S101 - for the type checker
+    address = query.database
     sql = query.sql or f"TABLE {'.'.join(map(quoted, address.table.split('.')))}"
     connection: dbapi.Connection | None = None
     try:
@@ -30,7 +28,8 @@ def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> Seque
         with connection.cursor() as cursor:
             cursor.execute(sql)
             reader = cursor.fetch_record_batch()
-            return write_spool(reader.schema, _whole(reader, address), target, on_rows)
+            batches = read_batches(reader, lambda: _failed_midway(address))
+            return write_spool(reader.schema, batches, target, on_rows)
     except dbapi.Error as error:
         state = error.sqlstate or ""
         if state.startswith(DATA_EXCEPTION):
@@ -45,14 +44,7 @@ def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> Seque
             connection.close()
 
 
-def _whole(reader: pa.RecordBatchReader, address: Address) -> Iterator[pa.RecordBatch]:
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            return
-        except (pa.ArrowException, OSError) as error:
-            # There is no SQLSTATE here, and the server's message may show a value.
-            why = "a cast or a calculation does not go with a value, or the connection was lost"
-            raise StoreError(f"{address}: the query failed in the middle", why, "try it in psql") from error
-        yield batch
+def _failed_midway(address: Address) -> MlkitError:
+    # There is no SQLSTATE here, and the server's message may show a value.
+    why = "a cast or a calculation does not go with a value, or the connection was lost"
+    return StoreError(f"{address}: the query failed in the middle", why, "try it in psql")

@@ -1,12 +1,12 @@
 """A stream of Arrow batches becomes a Parquet file."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops_kit.errors import InputError, UsageError
+from mlops_kit.errors import InputError, MlkitError, UsageError
 
 BATCH_ROWS = 65_536
 """How many rows to ask a database for at a time."""
@@ -44,3 +44,15 @@ def check_names(names: Sequence[str]) -> None:
     """Raise UsageError if two columns have one name."""
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two columns are called {twice[0]!r}", fix="give one of them another name: AS …")
+
+
+def read_batches(reader: pa.RecordBatchReader, failure: Callable[[], MlkitError]) -> Iterator[pa.RecordBatch]:
+    """The rest of a database's answer; its `failure` is not taken for one of the disk."""
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except (pa.ArrowException, OSError) as error:
+            raise failure() from error
+        yield batch

@@ -23,11 +23,10 @@ STEPS = 1_000_000
 
 def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> Sequence[str]:
     """One statement, hence one snapshot."""
-    assert query.address is not None  # noqa: S101 - for the type checker
-    path = Path(query.address.path)
+    path = Path(query.database.path)
     if not path.is_file():
         raise UsageError(f"{path}: no such file", fix="check INPUT; four slashes begin an absolute path")
-    sql = query.sql or f"SELECT * FROM {quoted(query.address.table)}"  # noqa: S608 - quoted
+    sql = query.sql or f"SELECT * FROM {quoted(query.database.table)}"  # noqa: S608 - quoted
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
