@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import resource
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -26,6 +25,7 @@ from mlops_kit.modes.batch.sources.where import RowFilter
 from mlops_kit.modes.batch.units import Plan, plan_units, take_over, tidy
 from mlops_kit.modes.batch.work import Work
 from mlops_kit.modes.batch.workspace import Run, Workspace, open_workspace
+from mlops_kit.modes.memory import peak_memory
 from mlops_kit.predictor import Predictor
 from mlops_kit.tables.address import FOLDER, STDOUT, Address
 from mlops_kit.tables.generation import Generation, name_generation
@@ -55,8 +55,7 @@ def run_batch(job: BatchJob, watcher: Watcher) -> BatchReport:
     check_kept(predictor, job.keep)
     with open_workspace(_root(job, address)) as workspace, closing(open_table(address, job.password)) as table:
         report = _Batch(job, address, predictor, workspace, table, watcher).carry_out()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return replace(report, seconds=time.perf_counter() - started, peak_memory=peak)
+    return replace(report, seconds=time.perf_counter() - started, peak_memory=peak_memory())
 
 
 def _refuse_nesting(job: BatchJob, address: Address) -> None:
