@@ -22,6 +22,7 @@ from .init import init
 from .inspect import inspect
 from .lookup import lookup
 from .predict import predict
+from .serve import serve
 from .settings import read_settings
 from .verify import verify
 
@@ -68,7 +69,7 @@ def main(
     )
 
 
-for command in (init, export, inspect, verify, predict, batch_predict, lookup, doctor):
+for command in (init, export, inspect, verify, predict, batch_predict, lookup, serve, doctor):
     app.command(context_settings=CONTEXT)(command)
 
 

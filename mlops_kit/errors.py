@@ -12,6 +12,14 @@ MlkitError                  what happened, why, what to try next
 ├── TooManyBadRowsError     a batch run met more rows that cannot be predicted than it may leave out
 ├── StoppedError            a run was asked to stop, and has saved what was finished
 ├── StoreError              a server or a disk that predictions are written to, or read from, fails
+├── RequestError            a request to a server is not answered with a prediction
+│   ├── OverloadedError         too many requests wait already
+│   ├── DeadlineError           its time was over first
+│   ├── ReadTimeoutError        its body did not come in time
+│   ├── TooLargeError           its body is larger than allowed
+│   ├── UnsupportedMediaTypeError
+│   ├── ModelNotFoundError
+│   └── UnauthorizedError       it has no key, or a wrong one
 └── InputError              rows that the model cannot take
     ├── MissingColumnsError
     └── ColumnValueError
@@ -111,6 +119,59 @@ class StoppedError(MlkitError):
 
 class StoreError(MlkitError):
     """What should store predictions does not answer, refuses, or is full. Trying again later may help."""
+
+
+class RequestError(MlkitError):
+    """A request to a server that gets no prediction."""
+
+
+class OverloadedError(RequestError):
+    """The queue is full; the same request may succeed in a moment."""
+
+    def __init__(self, queued: int) -> None:
+        super().__init__("too many requests", f"{queued} wait already", "send it again in a moment")
+
+
+class DeadlineError(RequestError):
+    """The request's time was over before its answer was there."""
+
+    def __init__(self) -> None:
+        super().__init__("the deadline is over")
+
+
+class ReadTimeoutError(RequestError):
+    """A client is too slow."""
+
+    def __init__(self) -> None:
+        super().__init__("the body did not come in time")
+
+
+class TooLargeError(RequestError):
+    """A body has more bytes than allowed, as it is or decompressed."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__("the body is too large", f"at most {most:,} bytes are taken", "send fewer rows at a time")
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """A body in a form that is not read; says which are."""
+
+    def __init__(self, found: str, known: Sequence[str]) -> None:
+        super().__init__(f"{found or 'nothing'} is not read", f"what is: {', '.join(known)}")
+
+
+class ModelNotFoundError(RequestError):
+    """No model has this name, or not in this version."""
+
+    def __init__(self, name: str, fix: str = "") -> None:
+        super().__init__(f"there is no model {name!r}", fix=fix)
+
+
+class UnauthorizedError(RequestError):
+    """The request has no key, or a wrong one."""
+
+    def __init__(self) -> None:
+        super().__init__("a key is needed", fix="send Authorization: Bearer KEY")
 
 
 class InputError(MlkitError):

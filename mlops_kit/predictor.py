@@ -22,7 +22,7 @@ class Predictor:
     (1 for trees), and every run is filled up to a multiple of it.
     """
 
-    __slots__ = ("_feeds_of_row", "_runtime", "bundle", "row_block", "signature")
+    __slots__ = ("_runtime", "assemble_row", "bundle", "row_block", "signature")
 
     def __init__(
         self, signature: Signature, runtime: Runtime, row_block: int = 1, bundle: Bundle | None = None
@@ -31,7 +31,8 @@ class Predictor:
         self.row_block = row_block
         self.bundle = bundle
         self._runtime = runtime
-        self._feeds_of_row = RowAssembler(signature).assemble
+        self.assemble_row = RowAssembler(signature).assemble
+        """One row of Python values → every tensor of the graph. Raises MissingColumnsError, ColumnValueError."""
 
     @staticmethod
     def of_bundle(bundle: Bundle) -> "Predictor":
@@ -57,7 +58,7 @@ class Predictor:
 
     def predict_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """One row of Python values in, one value per output out (an array for an output that has a shape)."""
-        outputs = self._run(self._feeds_of_row(row), 1)
+        outputs = self.run(self.assemble_row(row), 1)
         return {
             output.name: values.item() if values.ndim == 1 else values[0]
             for output, values in zip(self.signature.outputs, outputs, strict=True)
@@ -65,14 +66,18 @@ class Predictor:
 
     def predict_columns(self, columns: Columns) -> dict[str, Array]:
         """Columns of equal length in, output columns of that length out."""
-        feeds = assemble(self.signature, columns)
-        rows = len(next(iter(feeds.values())))
-        if rows == 0:
-            return {output.name: _empty(output) for output in self.signature.outputs}
-        outputs = self._run(feeds, rows)
+        feeds = self.assemble_columns(columns)
+        outputs = self.run(feeds, len(next(iter(feeds.values()))))
         return {output.name: values for output, values in zip(self.signature.outputs, outputs, strict=True)}
 
-    def _run(self, feeds: Mapping[str, Array], rows: int) -> Sequence[Array]:
+    def assemble_columns(self, columns: Columns) -> dict[str, Array]:
+        """Every tensor of the graph. Raises MissingColumnsError, ColumnValueError and InputError."""
+        return assemble(self.signature, columns)
+
+    def run(self, feeds: Mapping[str, Array], rows: int) -> Sequence[Array]:
+        """Assembled tensors of so many rows in, the signature's outputs in their order out."""
+        if rows == 0:
+            return [_empty(output) for output in self.signature.outputs]
         if padding := -rows % self.row_block:
             feeds = {
                 name: np.concatenate([tensor, tensor[-1:].repeat(padding, 0)]) for name, tensor in feeds.items()

@@ -45,13 +45,18 @@ def linear_graph(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
-def write_bundle(directory: Path, graph: onnx.ModelProto | None = None, name: str = "tiny") -> Path:
-    """Write a bundle as export would."""
-    graph = graph or linear_graph()
+def write_bundle(
+    directory: Path,
+    graph: onnx.ModelProto | None = None,
+    name: str = "tiny",
+    weights: np.ndarray[Any, Any] = WEIGHTS,
+) -> Path:
+    """Write a bundle as export would; its golden answers are those of `weights`."""
+    graph = graph or linear_graph(weights)
     directory.mkdir(parents=True)
     split_weights(graph, directory)
     rows = {name: np.linspace(0, 1, 5, dtype=np.float32) for name in NAMES}
-    write_goldens(directory, rows, {"prediction": np.stack(list(rows.values()), 1) @ WEIGHTS[:, 0]})
+    write_goldens(directory, rows, {"prediction": np.stack(list(rows.values()), 1) @ weights[:, 0]})
     (directory / "MLmodel").write_text(describe_for_mlflow(SIGNATURE))
     manifest = Manifest(
         name=name,

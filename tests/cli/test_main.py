@@ -11,7 +11,7 @@ import pytest
 from tests.bundles import NAMES, write_bundle
 from tests.cli.mlkit import COMMAND, mlkit
 
-COMMANDS = ("init", "export", "inspect", "verify", "predict", "batch-predict", "lookup", "doctor")
+COMMANDS = ("init", "export", "inspect", "verify", "predict", "batch-predict", "lookup", "serve", "doctor")
 HEAVY = ("numpy", "onnx", "onnxruntime", "polars", "pyarrow", "pandas", "mlflow", "pydantic", "rich", "fastapi")
 
 

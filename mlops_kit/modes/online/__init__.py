@@ -1,0 +1,1 @@
+"""The online mode: requests are answered while callers wait."""

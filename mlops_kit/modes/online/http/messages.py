@@ -1,0 +1,85 @@
+"""HTTP requests as ASGI gives them, and the answers to them."""
+
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_kit.errors import InputError, TooLargeError, UnsupportedMediaTypeError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+JSON = b"application/json"
+CODINGS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
+
+
+class DisconnectedError(Exception):
+    """The client went away before its request was complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer, ready to be sent."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    async def send(self, send: Send) -> None:
+        """Send it."""
+        headers = [
+            (b"content-type", self.content_type),
+            (b"content-length", b"%d" % len(self.body)),
+            *self.headers,
+        ]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """The first header of this name, in lower case; empty if there is none."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return value  # type: ignore[no-any-return]
+    return b""
+
+
+async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
+    """The whole body, decompressed. Raises TooLargeError as soon as there are more bytes than `most`."""
+    declared = header(scope, b"content-length")
+    if declared.isdigit() and int(declared) > most:
+        raise TooLargeError(most)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise DisconnectedError
+        part = message.get("body", b"")
+        size += len(part)
+        if size > most:
+            raise TooLargeError(most)
+        parts.append(part)
+        if not message.get("more_body", False):
+            break
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    coding = header(scope, b"content-encoding").lower()
+    return body if not coding or coding == b"identity" else _decompress(body, coding, most)
+
+
+def _decompress(body: bytes, coding: bytes, most: int) -> bytes:
+    if coding not in CODINGS:
+        raise UnsupportedMediaTypeError(coding.decode("latin-1"), ("gzip", "deflate"))
+    decompressor = zlib.decompressobj(CODINGS[coding])
+    try:
+        data = decompressor.decompress(body, most + 1)
+    except zlib.error as error:
+        raise InputError(f"the body is not in {coding.decode()}") from error
+    if len(data) > most:
+        raise TooLargeError(most)
+    if not decompressor.eof:
+        raise InputError(f"the body ends in the middle of its {coding.decode()}")
+    return data

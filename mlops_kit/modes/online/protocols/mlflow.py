@@ -1,0 +1,164 @@
+"""MLflow's scoring protocol: the body of /invocations, and its answer.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/ describes the four JSON forms; a body has one.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+
+from mlops_kit.errors import InputError, UnsupportedMediaTypeError
+from mlops_kit.frames import columns_of
+from mlops_kit.modes.once.rows import parse_rows
+from mlops_kit.modes.online.served_model import Request, ServedModel
+from mlops_kit.schema import Array
+
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+NUMPY = orjson.OPT_SERIALIZE_NUMPY
+
+
+def parse_body(model: ServedModel, content_type: str, body: bytes) -> Request:
+    """Raises InputError for what is not of the protocol, or does not fit the model."""
+    match _media_type(content_type):
+        case "application/json":
+            return _parse_json(model, body)
+        case "text/csv":
+            return model.columns(parse_rows(body, model.signature, "csv").columns)
+        case "application/vnd.apache.parquet":
+            return model.columns(_parse_parquet(body))
+        case other:
+            raise UnsupportedMediaTypeError(other, (JSON, CSV, PARQUET))
+
+
+def format_answer(model: ServedModel, outputs: Sequence[Array]) -> bytes:
+    """A record for each row, as a pandas frame of the outputs would be written."""
+    names = [output.name for output in model.signature.outputs]
+    if len(names) == 1 and outputs[0].ndim == 1 and len(outputs[0]) == 1:
+        return orjson.dumps({"predictions": [{names[0]: outputs[0].item()}]})
+    lists = [values.tolist() for values in outputs]
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
+    return orjson.dumps({"predictions": rows})
+
+
+def _media_type(content_type: str) -> str:
+    if content_type == JSON:
+        return JSON
+    media_type, _, parameters = content_type.partition(";")
+    for parameter in filter(None, (part.strip() for part in parameters.split(";"))):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() != "charset" or value.strip('" ').lower() != "utf-8":
+            raise UnsupportedMediaTypeError(content_type, (JSON, CSV, PARQUET))
+    return media_type.strip().lower()
+
+
+def _parse_json(model: ServedModel, body: bytes) -> Request:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InputError("the body is not valid JSON", str(error)) from error
+    if type(document) is not dict:
+        raise InputError("the body is no JSON object", fix=f"send one with one of {', '.join(FORMS)}")
+    forms = [form for form in FORMS if form in document]
+    if len(forms) != 1:
+        found = " and ".join(forms) or "none of them"
+        raise InputError("the body must have exactly one of " + ", ".join(FORMS), f"it has {found}")
+    if document.get("params"):
+        raise InputError("the model takes no params", fix="leave them out")
+    return _READERS[forms[0]](model, document[forms[0]])
+
+
+def _read_split(model: ServedModel, frame: Any) -> Request:
+    if not isinstance(frame, dict) or not isinstance(frame.get("data"), list):
+        raise InputError("dataframe_split is no object with columns and data")
+    names, data = frame.get("columns"), frame["data"]
+    if names is None:
+        names = [column.name for column in model.signature.columns]
+    if not isinstance(names, list) or not all(type(row) is list and len(row) == len(names) for row in data):
+        raise InputError("the rows of dataframe_split are not as long as its columns")
+    if len(data) == 1:
+        return model.row(dict(zip(names, data[0], strict=True)))
+    return _columns(model, {name: [row[i] for row in data] for i, name in enumerate(names)}, len(data))
+
+
+def _read_records(model: ServedModel, records: Any) -> Request:
+    if not isinstance(records, list) or not all(type(record) is dict for record in records):
+        raise InputError("the records are no list of objects")
+    if len(records) == 1:
+        return model.row(records[0])
+    names = [column.name for column in model.signature.columns]
+    if short := next((name for name in names for record in records if name not in record), None):
+        raise InputError(f"a record has no {short!r}", fix="send every column in every record")
+    return _columns(model, {name: [record[name] for record in records] for name in names}, len(records))
+
+
+def _read_instances(model: ServedModel, instances: Any) -> Request:
+    if isinstance(instances, list) and instances and type(instances[0]) is dict:
+        return _read_records(model, instances)
+    return _read_matrix(model, instances)
+
+
+def _read_inputs(model: ServedModel, inputs: Any) -> Request:
+    if isinstance(inputs, list):
+        return _read_instances(model, inputs)
+    if not isinstance(inputs, dict):
+        raise InputError("inputs is neither a list nor an object of columns")
+    shapes = {column.name: column.shape for column in model.signature.columns}
+    if all(not isinstance(inputs.get(name), list) for name, shape in shapes.items() if not shape) and not all(
+        shapes.values()
+    ):
+        return model.row(inputs)
+    lengths = {len(values) for values in inputs.values() if isinstance(values, list)}
+    if len(lengths) > 1:
+        raise InputError("the columns of inputs differ in length")
+    return _columns(model, inputs, lengths.pop() if lengths else 0)
+
+
+def _read_matrix(model: ServedModel, rows: Any) -> Request:
+    """Rows without names: the columns in the signature's order, or the one tensor."""
+    columns = model.signature.columns
+    if not isinstance(rows, list):
+        raise InputError("instances is no list")
+    if len(columns) == 1:
+        return _columns(model, {columns[0].name: rows}, len(rows))
+    if not all(type(row) is list and len(row) == len(columns) for row in rows):
+        raise InputError(f"the model takes {len(columns)} values in a row", fix="send them in the model's order")
+    names = [column.name for column in columns]
+    if len(rows) == 1:
+        return model.row(dict(zip(names, rows[0], strict=True)))
+    return _columns(model, {name: [row[i] for row in rows] for i, name in enumerate(names)}, len(rows))
+
+
+def _columns(model: ServedModel, lists: Mapping[str, Any], rows: int) -> Request:
+    columns: dict[str, Array] = {}
+    for column in model.signature.columns:
+        if column.name not in lists:
+            continue
+        values = lists[column.name]
+        if column.shape:
+            columns[column.name] = np.array(values)
+        else:
+            columns[column.name] = np.empty(rows, object)
+            columns[column.name][:] = values
+    return model.columns(columns)
+
+
+def _parse_parquet(body: bytes) -> dict[str, Array]:
+    try:
+        frame = pl.read_parquet(io.BytesIO(body))
+    except pl.exceptions.PolarsError as error:
+        raise InputError("the body is no Parquet file", str(error).split("\n", 1)[0]) from error
+    columns, _ = columns_of(frame)
+    return columns
+
+
+_READERS = {
+    "dataframe_split": _read_split,
+    "dataframe_records": _read_records,
+    "instances": _read_instances,
+    "inputs": _read_inputs,
+}

@@ -1,0 +1,76 @@
+"""One model that is being served: the door to it that every protocol takes."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_kit.modes.online.batcher import Answer, Batcher, Feeds
+from mlops_kit.modes.online.limits import Limits
+from mlops_kit.predictor import Predictor
+from mlops_kit.schema import Array, Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Assembled rows: the graph's tensors, and how many rows they have."""
+
+    feeds: Feeds
+    rows: int
+
+
+class ServedModel:
+    """A predictor with a queue before it. Made and used on one event loop."""
+
+    def __init__(self, name: str, predictor: Predictor, limits: Limits) -> None:
+        if predictor.bundle is None:
+            raise ValueError("only bundles are served")
+        self.name = name
+        self.predictor = predictor
+        self.signature = predictor.signature
+        self.digest = predictor.bundle.digest
+        self.loaded_at = time.time()
+        self._batcher = Batcher(
+            predictor.run,
+            max_rows=limits.max_batch,
+            max_requests=limits.queue,
+            max_delay_s=limits.max_delay_s,
+        )
+
+    @property
+    def version(self) -> str:
+        """What protocols that have versions call it: the beginning of the digest."""
+        return self.digest.removeprefix("sha256:")[:12]
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait."""
+        return self._batcher.queued
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits or runs."""
+        return self._batcher.is_idle
+
+    def row(self, row: Mapping[str, Any]) -> Request:
+        """One row of Python values. Raises MissingColumnsError and ColumnValueError."""
+        return Request(self.predictor.assemble_row(row), 1)
+
+    def columns(self, columns: Columns) -> Request:
+        """Columns of equal length. Raises MissingColumnsError, ColumnValueError and InputError."""
+        feeds = self.predictor.assemble_columns(columns)
+        return Request(feeds, len(next(iter(feeds.values()))))
+
+    async def infer(self, request: Request, deadline: float) -> Answer:
+        """Raises OverloadedError, DeadlineError, and InputError where the model refuses the rows."""
+        if not request.rows:
+            return Answer(self.predictor.run(request.feeds, 0), 0.0, 0.0, 0)
+        return await self._batcher.submit(request.feeds, request.rows, deadline)
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._batcher.close()
+
+    def named(self, outputs: Sequence[Array]) -> dict[str, Array]:
+        """Outputs by name."""
+        return {output.name: values for output, values in zip(self.signature.outputs, outputs, strict=True)}

@@ -1,0 +1,60 @@
+"""A real server in a process of its own, on a free port."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from tests.cli.mlkit import COMMAND
+
+START_S = 30
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """`url` has no slash at its end."""
+
+    process: "subprocess.Popen[str]"
+    url: str
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=20)
+
+    def stop(self) -> tuple[int, str]:
+        """Terminate it, and return its exit code and what it said."""
+        self.process.send_signal(signal.SIGTERM)
+        _, said = self.process.communicate(timeout=30)
+        return self.process.returncode, said
+
+
+@contextmanager
+def serving(*words: object) -> Iterator[RunningServer]:
+    """`mlkit serve WORDS` on a port of its own, once it is ready."""
+    command = [*COMMAND, "serve", *map(str, words), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        server = RunningServer(process, process.stdout.readline().strip())
+        _await_ready(server)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def _await_ready(server: RunningServer) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            if httpx.get(f"{server.url}/v2/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.02)
+    server.process.kill()
+    raise AssertionError(f"the server is not ready: {server.process.communicate()}")
