@@ -1,6 +1,5 @@
 """`mlkit serve`: answer requests."""
 
-import logging
 import sys
 
 import typer
@@ -17,6 +16,10 @@ def serve(
     ),
     host: str = option("127.0.0.1", help="The address to listen on. Others than this machine need another one."),
     port: int = option(8080, min=0, max=65535, help="The port for HTTP; 0 is any that is free."),
+    workers: int = option(1, min=1, help="Processes that share the port; each loads the models."),
+    watch: bool = option(False, help="Serve what a link such as `current`, or a registry alias, points to next."),
+    model_root: str = option(None, help="Let clients with the admin key load bundles below this folder."),
+    log_format: str = option("text", help="text or json, on stderr."),
     max_batch: int = option(64, min=1, help="Rows of different requests that are predicted in one run."),
     max_delay_ms: float = option(0.0, min=0, help="How long a lone request waits for others."),
     queue: int = option(1024, min=1, help="Requests that may wait for each model; more are answered with 429."),
@@ -39,8 +42,10 @@ def serve(
     from mlops_kit.modes.online.limits import Limits
 
     try:
-        from mlops_kit.modes.online.server import ServeJob, listen
-        from mlops_kit.modes.online.server import serve as run
+        from mlops_kit.modes.online.job import ServeJob
+        from mlops_kit.modes.online.listening import listen
+        from mlops_kit.modes.online.logs import set_up_logging
+        from mlops_kit.modes.online.processes.supervisor import supervise
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "uvicorn", "serve", "mlkit serve") from error
 
@@ -53,13 +58,23 @@ def serve(
         read_timeout_s=read_timeout_s,
         drain_s=drain_s,
     )
-    job = ServeJob(_named(bundles), host, port, limits)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    job = ServeJob(
+        _named(bundles),
+        __version__,
+        host,
+        port,
+        workers=workers,
+        is_watching=watch,
+        model_root=model_root,
+        log_format=log_format,
+        limits=limits,
+    )
+    set_up_logging(log_format)
     with listen(host, port) as listener:
         address = listener.getsockname()
         console.print_line(f"http://{address[0]}:{address[1]}")
         sys.stdout.flush()
-        run(job, listener, __version__)
+        supervise(job, listener)
 
 
 def _named(bundles: list[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 from mlops_kit.errors import MissingExtraError, SourceError, UsageError
 
 MODEL_NAME = re.compile(r"models:/([^/@]+)$")
+ALIAS = re.compile(r"models:/([^/@]+)@([^/@]+)$")
 
 
 def is_mlflow_uri(reference: str) -> bool:
@@ -38,6 +39,19 @@ def download(uri: str) -> "tempfile.TemporaryDirectory[str]":
     if found.resolve() != Path(directory.name).resolve():
         _hoist(found, Path(directory.name))
     return directory
+
+
+def resolve_alias(uri: str) -> str:
+    """`models:/name@alias` → `models:/name/3`; other URIs as they are. Raises UsageError if there is none."""
+    if (found := ALIAS.match(uri)) is None:
+        return uri
+    mlflow = _mlflow(f"reading {uri}")
+    try:
+        with _quiet():
+            version = mlflow.MlflowClient().get_model_version_by_alias(found[1], found[2])
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise _refusal(f"{uri}: cannot be resolved", error) from error
+    return f"models:/{found[1]}/{version.version}"
 
 
 def register(directory: Path, uri: str, tags: dict[str, str]) -> str:

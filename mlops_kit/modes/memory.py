@@ -18,3 +18,9 @@ def peak_memory() -> int:
         return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resident_memory(process: str = "self") -> int:
+    """Bytes that are resident now; 0 where there is no /proc. `process` is a number, or this one."""
+    path = Path("/proc") / process / "statm"
+    return int(path.read_text().split()[1]) * resource.getpagesize() if path.exists() else 0

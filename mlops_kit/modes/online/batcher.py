@@ -49,9 +49,21 @@ class _Waiting:
 class Batcher:
     """A bounded queue before one model. All methods are called on the event loop."""
 
-    def __init__(self, run: Run, *, max_rows: int, max_requests: int, max_delay_s: float = 0.0) -> None:
-        """`max_rows` is the size of a batch, which a lone request may exceed; `max_requests` that of the queue."""
+    def __init__(
+        self,
+        run: Run,
+        *,
+        max_rows: int,
+        max_requests: int,
+        max_delay_s: float = 0.0,
+        on_run: Callable[[int], None] = lambda _rows: None,
+    ) -> None:
+        """`max_rows` is the size of a batch, which a lone request may exceed; `max_requests` that of the queue.
+
+        `on_run` is told the rows of each run.
+        """
         self._run = run
+        self._on_run = on_run
         self._max_rows = max_rows
         self._max_requests = max_requests
         self._max_delay_s = max_delay_s
@@ -144,6 +156,7 @@ class Batcher:
     def _settle(self, batch: Sequence[_Waiting], results: "_Results", started: float) -> None:
         rows = sum(waiting.rows for waiting in batch)
         self._learn(results.seconds, rows)
+        self._on_run(rows)
         for waiting, outcome in zip(batch, results.outcomes, strict=True):
             if waiting.future.done():
                 continue

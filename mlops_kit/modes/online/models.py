@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from mlops_kit.errors import BundleError, ModelNotFoundError, suggestion
 from mlops_kit.loading import load
 from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.metrics.counters import ModelMeter
 from mlops_kit.modes.online.served_model import ServedModel
 from mlops_kit.parity import check_goldens
 from mlops_kit.predictor import Predictor
@@ -17,23 +17,21 @@ DRAIN_LOOK_S = 0.02
 
 @dataclass(slots=True)
 class Slot:
-    """A name, where its bundles come from, the model that answers, and why the last one was refused."""
+    """A name, the model that answers to it, the one that may be next, and why the last one was refused."""
 
     name: str
-    reference: str
+    meter: ModelMeter
     model: ServedModel | None = None
+    prepared: Predictor | None = None
     refusal: str = ""
-    reloads: int = 0
-    failed_reloads: int = 0
 
 
 class Models:
     """Every name that is served. Used on one event loop."""
 
-    def __init__(self, references: Mapping[str, str], limits: Limits) -> None:
-        self._slots = {name: Slot(name, reference) for name, reference in references.items()}
+    def __init__(self, meters: Mapping[str, ModelMeter], limits: Limits) -> None:
+        self._slots = {name: Slot(name, meter) for name, meter in meters.items()}
         self._limits = limits
-        self._loading = asyncio.Lock()
         self._drains: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Slot]:
@@ -50,6 +48,11 @@ class Models:
             raise ModelNotFoundError(name, suggestion([name], list(self._slots)))
         return self._slots[name]
 
+    def meter(self, name: str) -> ModelMeter | None:
+        """Where a model's requests are counted, if there is such a model."""
+        slot = self._slots.get(name)
+        return slot.meter if slot else None
+
     def find(self, name: str, version: str = "") -> ServedModel:
         """The model that answers to a name. Raises ModelNotFoundError, also for a version that is not served."""
         model = self.slot(name).model
@@ -57,38 +60,43 @@ class Models:
             raise ModelNotFoundError(f"{name}, version {version}" if model else name)
         return model
 
-    async def load(self, name: str, reference: str = "") -> ServedModel:
-        """Load a bundle beside the one that answers, check it, and let it answer from then on.
+    async def prepare(self, name: str, path: str) -> str:
+        """Load a bundle beside the one that answers, and check it; returns its digest.
 
-        Raises BundleError or UsageError if it cannot be, and the model before goes on.
+        Raises BundleError or UsageError.
         """
+        predictor = await asyncio.to_thread(_load, path)
+        self.slot(name).prepared = predictor
+        return _digest(predictor)
+
+    def switch(self, name: str) -> ServedModel:
+        """Let what was prepared answer from now on. The one before answers what it has begun."""
         slot = self.slot(name)
-        async with self._loading:
-            try:
-                predictor = await asyncio.to_thread(_load, reference or slot.reference)
-            except Exception as error:
-                slot.refusal = str(error)
-                slot.failed_reloads += 1
-                raise
-            before, slot.refusal = slot.model, ""
-            if before and before.digest == _digest(predictor):
-                return before
-            slot.model = ServedModel(name, predictor, self._limits)
-            slot.reference = reference or slot.reference
-            if before:
-                slot.reloads += 1
-                drain = asyncio.create_task(_drain(before))
-                self._drains.add(drain)
-                drain.add_done_callback(self._drains.discard)
-            return slot.model
+        predictor, before = slot.prepared, slot.model
+        if predictor is None:
+            raise ValueError(f"nothing is prepared for {name}")
+        slot.prepared, slot.refusal = None, ""
+        if before and before.digest == _digest(predictor):
+            return before
+        slot.model = ServedModel(name, predictor, self._limits, slot.meter)
+        if before:
+            drain = asyncio.create_task(_drain(before))
+            self._drains.add(drain)
+            drain.add_done_callback(self._drains.discard)
+        return slot.model
+
+    def refuse(self, name: str, refusal: str) -> None:
+        """Forget what was prepared; the model before goes on, and its metadata says why."""
+        slot = self.slot(name)
+        slot.prepared, slot.refusal = None, refusal
 
     async def drain(self) -> None:
         """Wait until every request is answered."""
         await asyncio.gather(*(_drain(slot.model) for slot in self if slot.model), *self._drains)
 
 
-def _load(reference: str) -> Predictor:
-    predictor = load(Path(reference) if "://" not in reference and ":/" not in reference else reference)
+def _load(path: str) -> Predictor:
+    predictor = load(path)
     bundle = predictor.bundle
     comparison = check_goldens(predictor)
     if bundle and not comparison.is_within(bundle.manifest.parity.tolerance):

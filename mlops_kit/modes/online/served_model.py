@@ -7,6 +7,7 @@ from typing import Any
 
 from mlops_kit.modes.online.batcher import Answer, Batcher, Feeds
 from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.metrics.counters import ModelMeter
 from mlops_kit.predictor import Predictor
 from mlops_kit.schema import Array, Columns
 
@@ -22,7 +23,7 @@ class Request:
 class ServedModel:
     """A predictor with a queue before it. Made and used on one event loop."""
 
-    def __init__(self, name: str, predictor: Predictor, limits: Limits) -> None:
+    def __init__(self, name: str, predictor: Predictor, limits: Limits, meter: ModelMeter) -> None:
         if predictor.bundle is None:
             raise ValueError("only bundles are served")
         self.name = name
@@ -30,11 +31,13 @@ class ServedModel:
         self.signature = predictor.signature
         self.digest = predictor.bundle.digest
         self.loaded_at = time.time()
+        self.meter = meter
         self._batcher = Batcher(
             predictor.run,
             max_rows=limits.max_batch,
             max_requests=limits.queue,
             max_delay_s=limits.max_delay_s,
+            on_run=meter.observe_batch,
         )
 
     @property

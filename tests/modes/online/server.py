@@ -24,6 +24,10 @@ class RunningServer:
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=20)
 
+    def admin(self) -> httpx.Client:
+        """A client that may load models."""
+        return self.client()
+
     def stop(self) -> tuple[int, str]:
         """Terminate it, and return its exit code and what it said."""
         self.process.send_signal(signal.SIGTERM)

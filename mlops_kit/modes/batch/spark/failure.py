@@ -7,8 +7,8 @@ from textwrap import shorten
 
 import msgspec
 
-from mlops_kit import errors
 from mlops_kit.errors import MlkitError, StoreError, UsageError
+from mlops_kit.modes.facts import Facts, error_of, facts_of
 
 MARK = "mlkit-error"
 MOST_CHARACTERS = 200
@@ -21,24 +21,16 @@ class ExecutorError(Exception):
     """Carries an MlkitError in its text: the only thing of an exception that Spark brings to the driver."""
 
 
-class _Facts(msgspec.Struct, frozen=True):
-    kind: str
-    what: str
-    why: str
-    fix: str
-
-
 def carry(error: MlkitError) -> ExecutorError:
     """The exception to raise in an executor."""
-    facts = _Facts(type(error).__name__, error.what, error.why, error.fix)
-    return ExecutorError(f"{MARK} {msgspec.json.encode(facts).decode()}")
+    return ExecutorError(f"{MARK} {msgspec.json.encode(facts_of(error)).decode()}")
 
 
 def explain(error: Exception, log: Path | None) -> MlkitError:
     """What a failed Spark job means: the executor's own MlkitError, or what to do about Spark's error."""
     text = str(error)
     if found := CARRIED.search(text):
-        return _uncarried(msgspec.json.decode(found[1], type=_Facts))
+        return error_of(msgspec.json.decode(found[1], type=Facts))
     if "No module named 'mlops_kit" in text:
         fix = "pip install 'mlops-kit[spark]' in the Python of the executors"
         return UsageError("Spark's executors do not have mlkit", "their Python cannot import mlops_kit", fix)
@@ -65,11 +57,3 @@ def first_useful_line(text: str) -> str:
         lines = [line for line in lines[start:] if PYTHON_ERROR.match(line)]
     said = next((line for line in lines if line and not line.startswith("An error occurred while calling")), text)
     return shorten(said.rpartition("Exception: ")[2], MOST_CHARACTERS, placeholder=" …")
-
-
-def _uncarried(facts: _Facts) -> MlkitError:
-    kind = getattr(errors, facts.kind, MlkitError)
-    # Subclasses own their sentence, and would make it anew from facts that did not come along.
-    error: MlkitError = kind.__new__(kind)
-    MlkitError.__init__(error, facts.what, facts.why, facts.fix)
-    return error

@@ -1,206 +1,108 @@
-"""The HTTP door: from a path to the protocol that it belongs to."""
+"""The HTTP door: an ASGI application over some models."""
 
-import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Sequence
 from functools import partial
 
-import orjson
-
-from mlops_kit.errors import InputError, MlkitError, ReadTimeoutError
+from mlops_kit.errors import MlkitError
+from mlops_kit.modes.online.admin import Admin
 from mlops_kit.modes.online.http.failures import mlflow_error, oip_error, status_of
-from mlops_kit.modes.online.http.messages import (
-    DisconnectedError,
-    Receive,
-    Response,
-    Scope,
-    Send,
-    header,
-    read_body,
-)
-from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.http.health import Health
+from mlops_kit.modes.online.http.messages import DisconnectedError, Receive, Scope, Send
+from mlops_kit.modes.online.http.operations import Operations
+from mlops_kit.modes.online.http.predictions import Predictions
+from mlops_kit.modes.online.http.reading import BodyReader
+from mlops_kit.modes.online.http.routes import Methods, Route, Routes
+from mlops_kit.modes.online.job import ServeJob
+from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.models import Models
-from mlops_kit.modes.online.protocols import mlflow, oip_rest
 
-Handler = Callable[[Scope, Receive], Awaitable[Response]]
-Failure = Callable[[int, str], Response]
+log = logging.getLogger("mlkit.serve")
 
-LOOK_S = 0.25
-"""How often slow clients are looked for."""
-
-TIMEOUT_HEADER = b"x-timeout-ms"
-JSON_BYTES_HEADER = b"inference-header-content-length"
+GONE = 499
+"""The status under which a client that went away is counted."""
 
 
 class App:
-    """An ASGI application over some models."""
+    """Finds out who answers, and tells failures in the protocol's own form."""
 
-    def __init__(self, models: Models, limits: Limits, version: str) -> None:
+    def __init__(self, models: Models, job: ServeJob, counters: SharedCounters, admin: Admin) -> None:
         self._models = models
-        self._limits = limits
-        self._version = version
-        self._reading: dict[asyncio.Task[None], float] = {}
-        self.is_draining = False
+        self.reader = BodyReader(job.limits)
+        self.health = Health(models, counters, job.version)
+        self._predictions = Predictions(models, job.limits, self.reader)
+        self._operations = Operations(models, counters, admin, self.reader)
         self._routes = self._build_routes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        method, path = scope["method"], scope["path"]
-        route = self._routes.get((method, path)) or self._find_route(method, path)
-        handler, failure = route
+        started = time.perf_counter()
+        path = scope["path"]
+        failure = oip_error if path.startswith("/v2") else mlflow_error
+        route = self._routes.route(scope["method"], path, failure)
         try:
-            response = await handler(scope, receive)
+            response = await route.handler(scope, receive)
         except MlkitError as error:
-            response = failure(status_of(error), str(error))
+            response = route.failure(status_of(error), str(error))
         except DisconnectedError:
+            route.count(GONE, time.perf_counter() - started)
             return
+        except Exception:
+            log.exception("a bug in mlkit, met at %s", path)
+            response = route.failure(500, "a bug in mlkit; the server's log has more")
+        route.count(response.status, time.perf_counter() - started)
         await response.send(send)
 
-    async def cut_slow_clients(self) -> None:
-        """Run for ever: requests whose body does not come are given up."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            limit = time.perf_counter() - self._limits.read_timeout_s
-            for task, since in list(self._reading.items()):
-                if since < limit:
-                    self._reading.pop(task, None)
-                    task.cancel()
-
-    def _build_routes(self) -> dict[tuple[str, str], tuple[Handler, Failure]]:
-        routes: dict[tuple[str, str], tuple[Handler, Failure]] = {
-            ("GET", "/ping"): (self._ready_for_mlflow, mlflow_error),
-            ("GET", "/health"): (self._ready_for_mlflow, mlflow_error),
-            ("GET", "/version"): (self._tell_version, mlflow_error),
-            ("GET", "/v2"): (self._describe_server, oip_error),
-            ("GET", "/v2/health/live"): (self._live, oip_error),
-            ("GET", "/v2/health/ready"): (self._ready, oip_error),
+    def _build_routes(self) -> Routes:
+        health, operations = self.health, self._operations
+        exact: dict[str, Methods] = {
+            "/ping": {"GET": Route(health.ping, mlflow_error)},
+            "/health": {"GET": Route(health.ping, mlflow_error)},
+            "/version": {"GET": Route(health.tell_version, mlflow_error)},
+            "/metrics": {"GET": Route(operations.metrics, mlflow_error)},
+            "/v2": {"GET": Route(health.describe_server, oip_error)},
+            "/v2/health/live": {"GET": Route(health.live, oip_error)},
+            "/v2/health/ready": {"GET": Route(health.ready, oip_error)},
+            "/v2/repository/index": {"POST": Route(operations.index, oip_error)},
         }
         names = [slot.name for slot in self._models]
         for name in names:
-            routes[("POST", f"/models/{name}/invocations")] = (partial(self._invoke, name), mlflow_error)
-            routes[("POST", f"/v2/models/{name}/infer")] = (partial(self._infer, name, ""), oip_error)
-            routes[("GET", f"/v2/models/{name}")] = (partial(self._describe_model, name, ""), oip_error)
-            routes[("GET", f"/v2/models/{name}/ready")] = (partial(self._model_ready, name, ""), oip_error)
+            exact[f"/models/{name}/invocations"] = self._invocations(name)
+            for path, methods in self._of_model(name, "").items():
+                exact[f"/v2/models/{name}{path}"] = methods
+            exact[f"/v2/repository/models/{name}/load"] = {
+                "POST": Route(partial(operations.load, name), oip_error)
+            }
         if len(names) == 1:
-            routes[("POST", "/invocations")] = (partial(self._invoke, names[0]), mlflow_error)
-        return routes
+            exact["/invocations"] = self._invocations(names[0])
+        return Routes(exact, self._find)
 
-    async def _invoke(self, name: str, scope: Scope, receive: Receive) -> Response:
-        deadline = self._deadline(scope)
-        model = self._models.find(name)
-        body = await self._read(scope, receive)
-        request = mlflow.parse_body(model, header(scope, b"content-type").decode("latin-1"), body)
-        answer = await model.infer(request, deadline)
-        return Response(200, mlflow.format_answer(model, answer.outputs))
-
-    async def _infer(self, name: str, version: str, scope: Scope, receive: Receive) -> Response:
-        deadline = self._deadline(scope)
-        model = self._models.find(name, version)
-        body = await self._read(scope, receive)
-        json_bytes = header(scope, JSON_BYTES_HEADER)
-        if json_bytes and not json_bytes.isdigit():
-            raise InputError("Inference-Header-Content-Length is no number of bytes")
-        inference = oip_rest.parse_inference(model, body, int(json_bytes) if json_bytes else None)
-        if inference.timeout_s is not None:
-            deadline = min(deadline, time.perf_counter() + inference.timeout_s)
-        answer = await model.infer(inference.request, deadline)
-        formatted = oip_rest.format_answer(model, inference, answer.outputs)
-        if formatted.json_bytes is None:
-            return Response(200, formatted.data)
-        length = (JSON_BYTES_HEADER, b"%d" % formatted.json_bytes)
-        return Response(200, formatted.data, b"application/octet-stream", (length,))
-
-    async def _ready_for_mlflow(self, _scope: Scope, _receive: Receive) -> Response:
-        is_ready = self._is_ready
-        return Response(200, b"\n") if is_ready else mlflow_error(503, "the models are not loaded")
-
-    async def _tell_version(self, _scope: Scope, _receive: Receive) -> Response:
-        return Response(200, self._version.encode(), b"text/plain")
-
-    async def _describe_server(self, _scope: Scope, _receive: Receive) -> Response:
-        document = {"name": "mlkit", "version": self._version, "extensions": ["binary_tensor_data", "statistics"]}
-        return Response(200, orjson.dumps(document))
-
-    async def _live(self, _scope: Scope, _receive: Receive) -> Response:
-        return Response(200, b'{"live":true}')
-
-    async def _ready(self, _scope: Scope, _receive: Receive) -> Response:
-        # The specification says "live" here, and KServe's clients look for "ready".
-        is_ready = self._is_ready
-        return Response(200 if is_ready else 503, orjson.dumps({"ready": is_ready, "live": is_ready}))
-
-    async def _describe_model(self, name: str, version: str, _scope: Scope, _receive: Receive) -> Response:
-        document = oip_rest.describe(self._models.find(name, version))
-        if refusal := self._models.slot(name).refusal:
-            document["parameters"]["refused"] = refusal
-        return Response(200, orjson.dumps(document))
-
-    async def _model_ready(self, name: str, version: str, _scope: Scope, _receive: Receive) -> Response:
-        model = self._models.find(name, version)
-        is_ready = not self.is_draining
-        return Response(200 if is_ready else 503, orjson.dumps({"name": model.name, "ready": is_ready}))
-
-    @property
-    def _is_ready(self) -> bool:
-        return self._models.is_ready and not self.is_draining
-
-    def _find_route(self, method: str, path: str) -> tuple[Handler, Failure]:
-        """Paths with versions, and those that are not there."""
-        match path.strip("/").split("/"):
-            case ["v2", "models", name, "versions", version]:
-                handlers = {"GET": partial(self._describe_model, name, version)}
-            case ["v2", "models", name, "versions", version, "infer"]:
-                handlers = {"POST": partial(self._infer, name, version)}
-            case ["v2", "models", name, "versions", version, "ready"]:
-                handlers = {"GET": partial(self._model_ready, name, version)}
-            case ["v2", "models", name]:
-                handlers = {"GET": partial(self._describe_model, name, "")}
-            case ["v2", "models", name, "infer"]:
-                handlers = {"POST": partial(self._infer, name, "")}
-            case ["v2", "models", name, "ready"]:
-                handlers = {"GET": partial(self._model_ready, name, "")}
+    def _find(self, parts: Sequence[str]) -> Methods | None:
+        """Paths with versions, and those of models that are not there."""
+        match parts:
+            case ["v2", "models", name, "versions", version, *rest]:
+                return self._of_model(name, version).get("".join(f"/{part}" for part in rest))
+            case ["v2", "models", name, *rest]:
+                return self._of_model(name, "").get("".join(f"/{part}" for part in rest))
+            case ["v2", "repository", "models", name, "load"]:
+                return {"POST": Route(partial(self._operations.load, name), oip_error)}
             case ["models", name, "invocations"]:
-                return self._or_refusal({"POST": partial(self._invoke, name)}, method, mlflow_error)
+                return self._invocations(name)
             case _:
-                others = {other for other, known in self._routes if known == path}
-                failure = oip_error if path.startswith("/v2") else mlflow_error
-                return partial(_refuse, tuple(sorted(others)), failure), failure
-        return self._or_refusal(handlers, method, oip_error)
+                return None
 
-    def _or_refusal(
-        self, handlers: Mapping[str, Handler], method: str, failure: Failure
-    ) -> tuple[Handler, Failure]:
-        return handlers.get(method) or partial(_refuse, tuple(handlers), failure), failure
+    def _invocations(self, name: str) -> Methods:
+        meter = self._models.meter(name)
+        return {"POST": Route(partial(self._predictions.invoke, name), mlflow_error, "mlflow", meter)}
 
-    def _deadline(self, scope: Scope) -> float:
-        """The server's, or an earlier one that the client asks for."""
-        timeout_s = self._limits.timeout_s
-        if asked := header(scope, TIMEOUT_HEADER):
-            if not asked.isdigit() or not int(asked):
-                raise InputError("x-timeout-ms is no number of milliseconds")
-            timeout_s = min(timeout_s, int(asked) / 1000)
-        return time.perf_counter() + timeout_s
-
-    async def _read(self, scope: Scope, receive: Receive) -> bytes:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("ASGI applications run in tasks")
-        self._reading[task] = time.perf_counter()
-        try:
-            return await read_body(scope, receive, self._limits.body_bytes)
-        except asyncio.CancelledError:
-            if task in self._reading:
-                raise
-            task.uncancel()
-            raise ReadTimeoutError from None
-        finally:
-            self._reading.pop(task, None)
-
-
-async def _refuse(allowed: tuple[str, ...], failure: Failure, scope: Scope, _receive: Receive) -> Response:
-    if not allowed:
-        return failure(404, f"there is nothing at {scope['path']}")
-    response = failure(405, f"{scope['path']} takes {' and '.join(allowed)}")
-    return Response(405, response.body, headers=((b"allow", ", ".join(allowed).encode()),))
+    def _of_model(self, name: str, version: str) -> dict[str, Methods]:
+        meter = self._models.meter(name)
+        infer = partial(self._predictions.infer, name, version)
+        return {
+            "": {"GET": Route(partial(self.health.describe_model, name, version), oip_error)},
+            "/ready": {"GET": Route(partial(self.health.model_ready, name, version), oip_error)},
+            "/infer": {"POST": Route(infer, oip_error, "oip", meter)},
+        }

@@ -1,8 +1,11 @@
 """From an error to a status, and to what each protocol says with it."""
 
+from collections.abc import Callable
+
 import orjson
 
 from mlops_kit.errors import (
+    BundleError,
     DeadlineError,
     InputError,
     MlkitError,
@@ -16,6 +19,9 @@ from mlops_kit.errors import (
 )
 from mlops_kit.modes.online.http.messages import Response
 
+Failure = Callable[[int, str], Response]
+"""A status and a message, in a protocol's form."""
+
 STATUSES: tuple[tuple[type[MlkitError], int], ...] = (
     (OverloadedError, 429),
     (DeadlineError, 504),
@@ -26,6 +32,7 @@ STATUSES: tuple[tuple[type[MlkitError], int], ...] = (
     (ReadTimeoutError, 408),
     (InputError, 400),
     (UsageError, 400),
+    (BundleError, 400),
 )
 CODES = {
     400: "BAD_REQUEST",

@@ -1,0 +1,80 @@
+"""Requests for predictions over HTTP, in both protocols."""
+
+import time
+
+from mlops_kit.errors import InputError
+from mlops_kit.modes.online.http.messages import Receive, Response, Scope, header
+from mlops_kit.modes.online.http.reading import BodyReader
+from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.protocols import mlflow, oip_rest
+
+TIMEOUT_HEADER = b"x-timeout-ms"
+JSON_BYTES_HEADER = b"inference-header-content-length"
+
+
+class Predictions:
+    """Reads a request, has it predicted, and writes the answer."""
+
+    def __init__(self, models: Models, limits: Limits, reader: BodyReader) -> None:
+        self._models = models
+        self._limits = limits
+        self._reader = reader
+
+    async def invoke(self, name: str, scope: Scope, receive: Receive) -> Response:
+        """MLflow's /invocations."""
+        started = time.perf_counter()
+        deadline = self._deadline(scope, started)
+        self._models.find(name)
+        body = await self._reader.read(scope, receive)
+        # Another one may answer by now, and the one before may be closed.
+        model = self._models.find(name)
+        read = time.perf_counter()
+        request = mlflow.parse_body(model, header(scope, b"content-type").decode("latin-1"), body)
+        assembled_s = time.perf_counter() - read
+        answer = await model.infer(request, deadline)
+        response = Response(200, mlflow.format_answer(model, answer.outputs))
+        total_s = time.perf_counter() - started
+        model.meter.observe(request.rows, (answer.queue_s, assembled_s, answer.model_s, total_s))
+        return response
+
+    async def infer(self, name: str, version: str, scope: Scope, receive: Receive) -> Response:
+        """The Open Inference Protocol's /infer."""
+        started = time.perf_counter()
+        deadline = self._deadline(scope, started)
+        self._models.find(name, version)
+        body = await self._reader.read(scope, receive)
+        model = self._models.find(name, version)
+        read = time.perf_counter()
+        inference = oip_rest.parse_inference(model, body, _json_bytes(scope))
+        assembled_s = time.perf_counter() - read
+        if inference.timeout_s is not None:
+            deadline = min(deadline, started + inference.timeout_s)
+        answer = await model.infer(inference.request, deadline)
+        response = _response(oip_rest.format_answer(model, inference, answer.outputs))
+        total_s = time.perf_counter() - started
+        model.meter.observe(inference.request.rows, (answer.queue_s, assembled_s, answer.model_s, total_s))
+        return response
+
+    def _deadline(self, scope: Scope, started: float) -> float:
+        """The server's, or an earlier one that the client asks for."""
+        timeout_s = self._limits.timeout_s
+        if asked := header(scope, TIMEOUT_HEADER):
+            if not asked.isdigit() or not int(asked):
+                raise InputError("x-timeout-ms is no number of milliseconds")
+            timeout_s = min(timeout_s, int(asked) / 1000)
+        return started + timeout_s
+
+
+def _json_bytes(scope: Scope) -> int | None:
+    text = header(scope, JSON_BYTES_HEADER)
+    if text and not text.isdigit():
+        raise InputError("Inference-Header-Content-Length is no number of bytes")
+    return int(text) if text else None
+
+
+def _response(body: oip_rest.Body) -> Response:
+    if body.json_bytes is None:
+        return Response(200, body.data)
+    length = (JSON_BYTES_HEADER, b"%d" % body.json_bytes)
+    return Response(200, body.data, b"application/octet-stream", (length,))

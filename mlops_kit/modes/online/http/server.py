@@ -1,0 +1,57 @@
+"""Uvicorn around the application: connections, HTTP/1.1, keep-alive."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from mlops_kit.modes.online.http.app import App
+from mlops_kit.modes.online.limits import Limits
+
+
+class HttpServer:
+    """Opens and closes the door. Made and used on one event loop."""
+
+    def __init__(self, app: App, limits: Limits) -> None:
+        self._app = app
+        self._server = _Server(app, limits)
+        self._answering: asyncio.Task[None] | None = None
+        self._cutting: asyncio.Task[None] | None = None
+
+    def open(self, listener: socket.socket) -> None:
+        """Take connections from now on."""
+        self._answering = asyncio.create_task(self._server.serve([listener]))
+        self._cutting = asyncio.create_task(self._app.reader.cut_slow_clients())
+
+    async def close(self) -> None:
+        """Take no more connections, and wait for what is being answered."""
+        if self._cutting:
+            self._cutting.cancel()
+        self._server.should_exit = True
+        if self._answering:
+            await self._answering
+
+
+class _Server(uvicorn.Server):
+    """Signals are the process's affair, not uvicorn's."""
+
+    def __init__(self, app: App, limits: Limits) -> None:
+        config = uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(limits.drain_s)),
+        )
+        super().__init__(config)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None of them."""
+        yield

@@ -1,0 +1,21 @@
+"""What a server is asked to be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mlops_kit.modes.online.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ServeJob:
+    """`models` is name → bundle, as a path or an MLflow URI. `version` is mlkit's own."""
+
+    models: Mapping[str, str]
+    version: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    is_watching: bool = False
+    model_root: str | None = None
+    log_format: str = "text"
+    limits: Limits = field(default_factory=Limits)

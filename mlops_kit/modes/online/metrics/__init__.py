@@ -1,0 +1,1 @@
+"""What all worker processes of a server count, in memory that they share."""

@@ -1,0 +1,74 @@
+"""Where each number stands in the memory that the processes of a server share.
+
+Every worker has a slot of its own, which its successor goes on with, so that no count is lost with a process and
+no two processes write to one place. A slot is float64 numbers: those of the process, then those of each model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+DOORS = ("mlflow", "oip", "grpc")
+STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504)
+"""499 is a client that went away."""
+
+STAGES = ("queue", "assemble", "model", "total")
+BOUNDS_S = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Upper bounds of the buckets of the latency histograms, in seconds."""
+
+BATCH_BOUNDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+SIZE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts of each bucket, the last one of what is beyond all bounds, then the sum."""
+
+    first: int
+    bounds: Sequence[float]
+
+    @property
+    def sum_at(self) -> int:
+        """Where the sum of all values stands."""
+        return self.first + len(self.bounds) + 1
+
+    @property
+    def end(self) -> int:
+        """The first place after it."""
+        return self.sum_at + 1
+
+
+class ModelLayout:
+    """The places of one model, from `first` on."""
+
+    def __init__(self, first: int) -> None:
+        self.requests = first
+        place = first + len(DOORS) * len(STATUSES)
+        self.stages: dict[str, Histogram] = {}
+        for stage in STAGES:
+            self.stages[stage] = Histogram(place, BOUNDS_S)
+            place = self.stages[stage].end
+        self.batches = Histogram(place, BATCH_BOUNDS)
+        self.rows, self.failed_s, self.last_at, self.queued, self.reloads, self.refusals, self.end = range(
+            self.batches.end, self.batches.end + 7
+        )
+
+    def request(self, door: str, status: int) -> int:
+        """Where requests of this outcome are counted."""
+        known = status if status in STATUSES else 500
+        return self.requests + DOORS.index(door) * len(STATUSES) + STATUSES.index(known)
+
+
+class Layout:
+    """The places in a slot, for models in a fixed order."""
+
+    def __init__(self, models: Sequence[str]) -> None:
+        self.memory, self.started_at, self.is_ready, self.restarts, self.log_dropped = range(5)
+        self.models: dict[str, ModelLayout] = {}
+        place = self.log_dropped + 1
+        for name in models:
+            self.models[name] = ModelLayout(place)
+            place = self.models[name].end
+        self.length = place

@@ -1,0 +1,1 @@
+"""One supervisor and its workers: who starts, replaces, tells and stops whom."""

@@ -1,0 +1,117 @@
+"""What the supervisor and a worker tell each other: one JSON document a line, over a socket that both inherit."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+
+from mlops_kit.modes.facts import Facts
+from mlops_kit.modes.online.job import ServeJob
+
+MOST_BYTES = 2**20
+
+
+class Message(msgspec.Struct, frozen=True, tag=True):
+    """Anything that is told."""
+
+
+class Start(Message, frozen=True):
+    """To a worker: what to be. A `is_replacement` takes connections only when its models are loaded."""
+
+    job: ServeJob
+    models: Mapping[str, str]
+    slot: int
+    is_replacement: bool
+
+
+class Prepare(Message, frozen=True):
+    """To a worker: load this beside what answers, check it, and answer with Prepared."""
+
+    name: str
+    path: str
+
+
+class Switch(Message, frozen=True):
+    """To a worker: let what was prepared answer, or forget it, because another worker refused it."""
+
+    name: str
+    is_taken: bool
+    refusal: str = ""
+
+
+class Stop(Message, frozen=True):
+    """To a worker: answer what has begun, and end."""
+
+
+class Ready(Message, frozen=True):
+    """From a worker: all models are loaded."""
+
+
+class Prepared(Message, frozen=True):
+    """From a worker: it is loaded and gives its golden answers, or `refusal` says why it does not answer."""
+
+    name: str
+    digest: str = ""
+    refusal: Facts | None = None
+
+
+class Refused(Message, frozen=True):
+    """From a worker that ends: it cannot start, and why."""
+
+    facts: Facts
+
+
+class LoadAsked(Message, frozen=True):
+    """From a worker: a client asks for a model to be loaded anew, from elsewhere if `path` is given."""
+
+    ticket: int
+    name: str
+    path: str | None
+
+
+class LoadDone(Message, frozen=True):
+    """To a worker: what became of it."""
+
+    ticket: int
+    digest: str = ""
+    refusal: Facts | None = None
+
+
+Any = Start | Prepare | Switch | Stop | Ready | Prepared | Refused | LoadAsked | LoadDone
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Any)
+
+
+class Channel:
+    """One end of the conversation."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @staticmethod
+    async def over(end: socket.socket) -> "Channel":
+        """Speak over a connected socket."""
+        return Channel(*await asyncio.open_connection(sock=end, limit=MOST_BYTES))
+
+    def send(self, message: Any) -> None:
+        """Without waiting; to nobody, if the other end is gone."""
+        if not self._writer.is_closing():
+            self._writer.write(_ENCODER.encode(message) + b"\n")
+
+    async def receive(self) -> AsyncIterator[Any]:
+        """Messages until the other end is gone."""
+        while True:
+            try:
+                line = await self._reader.readline()
+            except ConnectionError:
+                return
+            if not line:
+                return
+            yield _DECODER.decode(line)
+
+    def close(self) -> None:
+        """Say no more."""
+        self._writer.close()

@@ -1,0 +1,158 @@
+"""The supervisor: starts the workers, replaces those that die, tells them what to serve, and stops them."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from mlops_kit.errors import MlkitError, StoreError
+from mlops_kit.modes.facts import error_of
+from mlops_kit.modes.memory import resident_memory
+from mlops_kit.modes.online.job import ServeJob
+from mlops_kit.modes.online.metrics.counters import SharedCounters
+from mlops_kit.modes.online.metrics.layout import Layout
+from mlops_kit.modes.online.processes.messages import LoadAsked, Prepared, Ready, Refused, Start, Stop
+from mlops_kit.modes.online.processes.reloading import Reloading
+from mlops_kit.modes.online.processes.worker_process import WorkerProcess, spawn_worker
+
+log = logging.getLogger("mlkit.serve")
+
+TICK_S = 1.0
+SHORT_LIFE_S = 5.0
+"""A worker that dies sooner is replaced after a pause, which doubles each time."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+STOP_S = 5.0
+"""How long a worker may take to end, beyond the time that it has to drain."""
+
+
+def supervise(job: ServeJob, listener: socket.socket) -> None:
+    """Serve on a listening socket until SIGTERM or SIGINT; then answer what has begun, and return.
+
+    Raises BundleError or UsageError for a model that cannot be served.
+    """
+    asyncio.run(Supervisor(job, listener).run())
+
+
+class Supervisor:
+    """Used on one event loop, once."""
+
+    def __init__(self, job: ServeJob, listener: socket.socket) -> None:
+        self._job = job
+        self._listener = listener
+        self._layout = Layout(list(job.models))
+        self._counters = SharedCounters(self._layout, job.workers + 1)
+        self._slot = self._counters.slot(job.workers)
+        self._workers: dict[int, WorkerProcess] = {}
+        self._reloading = Reloading(job, self._living, self._layout, self._slot)
+        self._stopping = asyncio.Event()
+        self._failure: MlkitError | None = None
+
+    async def run(self) -> None:
+        """Until a signal comes. Raises the error of a worker that cannot start."""
+        loop = asyncio.get_running_loop()
+        for end in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(end, self._stopping.set)
+        await self._reloading.fetch_all()
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for number in range(self._job.workers):
+                tasks.create_task(self._keep(number))
+            others = [tasks.create_task(self._tick())]
+            if self._job.is_watching:
+                others.append(tasks.create_task(self._reloading.watch()))
+            await self._stopping.wait()
+            log.info("draining")
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*(self._stop(worker) for worker in self._living()))
+        if self._failure:
+            raise self._failure
+        log.info("stopped")
+
+    def _living(self) -> list[WorkerProcess]:
+        return [*self._workers.values()]
+
+    async def _keep(self, number: int) -> None:
+        """A worker, and another one after it."""
+        pause_s = FIRST_PAUSE_S
+        worker = await self._start(number, is_replacement=False)
+        while True:
+            await self._converse(worker)
+            code = await worker.process.wait()
+            worker.gone.set()
+            del self._workers[number]
+            if self._stopping.is_set():
+                return
+            log.error("worker %s (process %s) died (%s) and is replaced", number, worker.process.pid, code)
+            self._slot[self._layout.restarts] += 1
+            if time.monotonic() - worker.started < SHORT_LIFE_S:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            else:
+                pause_s = FIRST_PAUSE_S
+            if self._stopping.is_set():
+                return
+            worker = await self._start(number, is_replacement=True)
+
+    async def _start(self, number: int, *, is_replacement: bool) -> WorkerProcess:
+        models = self._reloading.current
+        worker = await spawn_worker(number, self._listener, self._counters.fd, models)
+        worker.channel.send(Start(self._job, worker.loaded, number, is_replacement))
+        self._workers[number] = worker
+        if self._stopping.is_set():
+            worker.channel.send(Stop())
+        return worker
+
+    async def _converse(self, worker: WorkerProcess) -> None:
+        """Hear it until it is gone."""
+        has_started = False
+        async for message in worker.channel.receive():
+            match message:
+                case Ready():
+                    has_started = True
+                    self._background(self._reloading.catch_up(worker))
+                case Prepared() if worker.prepared and not worker.prepared.done():
+                    worker.prepared.set_result(message)
+                case Refused(facts):
+                    self._refuse_start(worker, error_of(facts))
+                case LoadAsked(ticket, name, path):
+                    self._background(self._load(worker, ticket, name, path))
+        worker.channel.close()
+        if not has_started and not self._slot[self._layout.restarts]:
+            self._fail(StoreError("a worker ended before it was ready"))
+
+    def _refuse_start(self, worker: WorkerProcess, error: MlkitError) -> None:
+        if self._slot[self._layout.restarts]:
+            log.error("worker %s cannot start: %s", worker.number, error)
+        else:
+            self._fail(error)
+
+    def _fail(self, error: MlkitError) -> None:
+        self._failure = self._failure or error
+        self._stopping.set()
+
+    async def _load(self, worker: WorkerProcess, ticket: int, name: str, path: str | None) -> None:
+        worker.channel.send(await self._reloading.load_asked(ticket, name, path))
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.create_task(work)
+
+    async def _stop(self, worker: WorkerProcess) -> None:
+        worker.channel.send(Stop())
+        try:
+            await asyncio.wait_for(worker.gone.wait(), self._job.limits.drain_s + STOP_S)
+        except TimeoutError:
+            log.warning("worker %s did not end in time and is killed", worker.number)
+            worker.process.kill()
+
+    async def _tick(self) -> None:
+        self._slot[self._layout.started_at] = time.time()
+        while True:
+            self._slot[self._layout.memory] = resident_memory()
+            await asyncio.sleep(TICK_S)

@@ -1,0 +1,150 @@
+"""A worker: a process that takes connections from the shared port, and does what the supervisor tells it.
+
+Started as `python -m mlops_kit.modes.online.processes.worker CONTROL LISTENER COUNTERS`: file descriptors that it
+inherits.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+
+import uvloop
+
+from mlops_kit.errors import MlkitError
+from mlops_kit.modes.facts import facts_of
+from mlops_kit.modes.memory import resident_memory
+from mlops_kit.modes.online.admin import Admin
+from mlops_kit.modes.online.http.app import App
+from mlops_kit.modes.online.http.server import HttpServer
+from mlops_kit.modes.online.logs import set_up_logging
+from mlops_kit.modes.online.metrics.counters import ModelMeter, SharedCounters
+from mlops_kit.modes.online.metrics.layout import Layout
+from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.processes import messages
+from mlops_kit.modes.online.processes.messages import Channel, Prepare, Prepared, Ready, Refused, Start, Switch
+
+log = logging.getLogger("mlkit.serve")
+
+TICK_S = 1.0
+"""How often gauges are written."""
+
+
+class Worker:
+    """One process's part of a server."""
+
+    def __init__(self, start: Start, channel: Channel, listener: socket.socket, counters: SharedCounters) -> None:
+        self._start = start
+        self._channel = channel
+        self._listener = listener
+        self._slot = counters.slot(start.slot)
+        layout, limits = counters.layout, start.job.limits
+        meters = {name: ModelMeter(layout.models[name], self._slot) for name in start.models}
+        self._layout = layout
+        self._limits = limits
+        self._models = Models(meters, limits)
+        self._admin = Admin(channel)
+        self._app = App(self._models, start.job, counters, self._admin)
+        self._http = HttpServer(self._app, limits)
+
+    async def run(self) -> None:
+        """Answer until told to stop, or until the supervisor is gone."""
+        self._slot[self._layout.started_at] = time.time()
+        async with asyncio.TaskGroup() as tasks:
+            ticking = tasks.create_task(self._tick())
+            conversation = tasks.create_task(self._converse())
+            try:
+                await self._serve(tasks, conversation)
+            finally:
+                ticking.cancel()
+                conversation.cancel()
+        self._channel.close()
+
+    async def _serve(self, tasks: asyncio.TaskGroup, conversation: "asyncio.Task[None]") -> None:
+        loading = tasks.create_task(self._load())
+        if not self._start.is_replacement:
+            self._http.open(self._listener)
+        await asyncio.wait((loading, conversation), return_when=asyncio.FIRST_COMPLETED)
+        if loading.done() and loading.result():
+            if self._start.is_replacement:
+                self._http.open(self._listener)
+            self._slot[self._layout.is_ready] = 1
+            self._channel.send(Ready())
+            await conversation
+            self._app.health.is_draining = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.drain_s):
+                    await self._models.drain()
+        loading.cancel()
+        await self._http.close()
+
+    async def _load(self) -> bool:
+        try:
+            for name, path in self._start.models.items():
+                await self._models.prepare(name, path)
+                model = self._models.switch(name)
+                log.info("model %s is ready (%s)", name, model.digest)
+        except MlkitError as error:
+            self._channel.send(Refused(facts_of(error)))
+            return False
+        return True
+
+    async def _converse(self) -> None:
+        """Do what is said, until Stop."""
+        async for message in self._channel.receive():
+            match message:
+                case Prepare(name, path):
+                    await self._prepare(name, path)
+                case Switch(name, is_taken, refusal):
+                    if is_taken:
+                        self._models.switch(name)
+                    else:
+                        self._models.refuse(name, refusal)
+                case messages.LoadDone():
+                    self._admin.settle(message)
+                case messages.Stop():
+                    return
+
+    async def _prepare(self, name: str, path: str) -> None:
+        try:
+            digest = await self._models.prepare(name, path)
+        except MlkitError as error:
+            self._channel.send(Prepared(name, refusal=facts_of(error)))
+        else:
+            self._channel.send(Prepared(name, digest))
+
+    async def _tick(self) -> None:
+        while True:
+            self._slot[self._layout.memory] = resident_memory()
+            for slot in self._models:
+                slot.meter.show_queue(slot.model.queued if slot.model else 0)
+            await asyncio.sleep(TICK_S)
+
+
+async def _main(control: int, listener: int, counters: int) -> None:
+    channel = await Channel.over(socket.socket(fileno=control))
+    start = await anext(channel.receive(), None)
+    if not isinstance(start, Start):
+        return
+    set_up_logging(start.job.log_format)
+    shared = SharedCounters(Layout(list(start.models)), start.job.workers + 1, counters)
+    await Worker(start, channel, socket.socket(fileno=listener), shared).run()
+
+
+def main() -> None:
+    """Run a worker until its supervisor stops it. Ctrl-C and SIGTERM are the supervisor's affair."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(*map(int, sys.argv[1:])))
+    # A model's thread may be in the middle of a run that nobody waits for any more.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""A worker as the supervisor sees it."""
+
+import asyncio
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mlops_kit.errors import BundleError
+from mlops_kit.modes.facts import error_of
+from mlops_kit.modes.online.processes.messages import Channel, Prepare, Prepared, Switch
+
+MODULE = "mlops_kit.modes.online.processes.worker"
+
+
+@dataclass(slots=True, eq=False)
+class WorkerProcess:
+    """`loaded` is what it has been told to serve: name → path."""
+
+    number: int
+    process: asyncio.subprocess.Process
+    channel: Channel
+    loaded: dict[str, str]
+    started: float = field(default_factory=time.monotonic)
+    is_ready: bool = False
+    prepared: "asyncio.Future[Prepared] | None" = None
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def prepare(self, name: str, path: str) -> str:
+        """Have it load a bundle beside the one that answers; returns the digest. Raises what it refuses with."""
+        self.prepared = asyncio.get_running_loop().create_future()
+        self.channel.send(Prepare(name, path))
+        gone = asyncio.create_task(self.gone.wait())
+        await asyncio.wait((self.prepared, gone), return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        if not self.prepared.done():
+            raise BundleError(path, "the process that loaded it died")
+        answer = self.prepared.result()
+        if answer.refusal:
+            raise error_of(answer.refusal)
+        return answer.digest
+
+    def switch(self, name: str, path: str) -> None:
+        """Have it answer with what it has prepared."""
+        self.channel.send(Switch(name, is_taken=True))
+        self.loaded[name] = path
+
+
+async def spawn_worker(
+    number: int, listener: socket.socket, counters: int, models: Mapping[str, str]
+) -> WorkerProcess:
+    """Start a process that inherits the port and the counters, and waits to be told what to be."""
+    mine, theirs = socket.socketpair()
+    inherited = (theirs.fileno(), listener.fileno(), counters)
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", MODULE, *map(str, inherited), pass_fds=inherited
+        )
+    return WorkerProcess(number, process, await Channel.over(mine), dict(models))

@@ -1,0 +1,176 @@
+"""Workers that die, are replaced, and change their models, under load."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from mlops_kit.modes.memory import resident_memory
+from tests.bundles import NAMES, WEIGHTS, write_bundle
+from tests.modes.online.load import constant_load
+from tests.modes.online.server import RunningServer, serving
+
+ROW = dict.fromkeys(NAMES, 1.0)
+BODY: dict[str, object] = {"inputs": ROW}
+PATIENCE_S = 30
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "tiny")
+
+
+def until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers_of(server: RunningServer) -> list[int]:
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    return [int(pid) for pid in children.split()]
+
+
+def metrics_of(server: RunningServer) -> dict[tuple[str, ...], float]:
+    """Name and label values, in the order of the labels' names → value."""
+    text = httpx.get(f"{server.url}/metrics").text
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def link(target: Path, to: Path) -> None:
+    """As a publisher switches it."""
+    to.with_suffix(".new").symlink_to(target)
+    to.with_suffix(".new").rename(to)
+
+
+def answer(server: RunningServer) -> object:
+    return httpx.post(f"{server.url}/invocations", json=BODY).json()
+
+
+def test_a_killed_worker_loses_only_its_own_requests_and_is_replaced(bundle: Path) -> None:
+    with serving(bundle, "--workers", 2) as server:
+        url = f"{server.url}/invocations"
+        with constant_load(url, BODY, clients=4) as outcomes:
+            first, second = workers_of(server)
+            os.kill(first, signal.SIGKILL)
+            until(lambda: len(set(workers_of(server)) - {first, second}) == 1)
+            replaced = outcomes.counts["200"]
+            until(lambda: outcomes.counts["200"] > replaced + 100)
+        assert outcomes.failed <= 4, outcomes.counts
+        assert len(outcomes.answers) == 1
+        assert metrics_of(server)[("mlkit_worker_restarts_total",)] == 1
+        code, said = server.stop()
+        assert code == 0
+        assert "died (-9) and is replaced" in said
+
+
+def test_no_worker_outlives_a_killed_supervisor(bundle: Path) -> None:
+    with serving(bundle, "--workers", 2) as server:
+        workers = workers_of(server)
+        server.process.kill()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_metrics_speak_for_all_workers(bundle: Path) -> None:
+    with serving(bundle, "--workers", 2) as server:
+        for _ in range(40):  # a connection of its own for each, so that both workers get some
+            httpx.post(f"{server.url}/invocations", json=BODY)
+        httpx.post(f"{server.url}/v2/models/tiny/infer", json={})
+        metrics = metrics_of(server)
+        assert metrics[("mlkit_requests_total", "mlflow", "tiny", "200")] == 40
+        assert metrics[("mlkit_requests_total", "oip", "tiny", "400")] == 1
+        for stage in ("queue", "assemble", "model", "total"):
+            assert metrics[("mlkit_request_seconds_count", "tiny", stage)] == 40
+            assert metrics[("mlkit_request_seconds_sum", "tiny", stage)] > 0
+        assert metrics[("mlkit_batch_rows_count", "tiny")] == metrics[("mlkit_rows_total", "tiny")] == 40
+        digest = json.loads(httpx.get(f"{server.url}/v2/models/tiny").content)["parameters"]["digest"]
+        assert metrics[("mlkit_model_info", digest, "tiny")] == 1
+        assert metrics[("mlkit_process_resident_memory_bytes", "worker-1")] > 1e7
+
+
+def test_a_watched_link_is_followed_without_a_failed_request(tmp_path: Path, bundle: Path) -> None:
+    other = write_bundle(tmp_path / "other", weights=WEIGHTS * 2)
+    current = tmp_path / "current"
+    current.symlink_to(bundle)
+    with serving(f"eta={current}", "--workers", 2, "--watch") as server:
+        before = answer(server)
+        with constant_load(f"{server.url}/invocations", BODY) as outcomes:
+            link(other, current)
+            until(lambda: len(outcomes.answers) == 2)
+        assert not outcomes.failed, outcomes.counts
+        assert answer(server) != before
+
+
+def test_a_bad_bundle_is_refused_and_the_old_one_goes_on_visibly(tmp_path: Path, bundle: Path) -> None:
+    bad = write_bundle(tmp_path / "bad", weights=WEIGHTS * 2)
+    (bad / "model.onnx").write_bytes(b"nothing")
+    current = tmp_path / "current"
+    current.symlink_to(bundle)
+    with serving(f"eta={current}", "--workers", 2, "--watch") as server:
+        before = answer(server)
+        link(bad, current)
+        until(lambda: metrics_of(server)[("mlkit_refused_reloads_total", "eta")] == 1)
+        metadata = httpx.get(f"{server.url}/v2/models/eta").json()
+        assert "model.onnx" in metadata["parameters"]["refused"]
+        assert answer(server) == before
+        link(bundle, current)
+        until(lambda: "refused" not in httpx.get(f"{server.url}/v2/models/eta").json()["parameters"])
+        assert "is refused, the old one goes on" in server.stop()[1]
+
+
+def test_two_hundred_reloads_under_load_fail_no_request_and_keep_no_memory(tmp_path: Path, bundle: Path) -> None:
+    other = write_bundle(tmp_path / "other", weights=WEIGHTS * 2)
+    current = tmp_path / "current"
+    current.symlink_to(bundle)
+    with serving(f"eta={current}") as server:
+        (worker,) = workers_of(server)
+        sizes = []
+        with constant_load(f"{server.url}/invocations", BODY, clients=2) as outcomes, server.admin() as client:
+            for index in range(200):
+                link((other, bundle)[index % 2], current)
+                assert client.post("/v2/repository/models/eta/load").status_code == 200
+                if index >= 50:
+                    sizes.append(resident_memory(str(worker)))
+        assert not outcomes.failed, outcomes.counts
+        assert len(outcomes.answers) == 2
+        assert metrics_of(server)[("mlkit_reloads_total", "eta")] == 200
+        early, late = sorted(sizes[:50])[25], sorted(sizes[-50:])[25]
+        assert late < early * 1.1
+
+
+def test_a_client_loads_only_what_is_below_the_model_root(tmp_path: Path, bundle: Path) -> None:
+    root = tmp_path / "root"
+    write_bundle(root / "other", weights=WEIGHTS * 2)
+    (root / "escape").symlink_to(bundle)
+    with serving(bundle, "--model-root", root) as server, server.admin() as client:
+        before = answer(server)
+        for path in ("../tiny", str(bundle), "escape", "nothing"):
+            refused = client.post("/v2/repository/models/tiny/load", json={"parameters": {"path": path}})
+            assert refused.status_code == 400, path
+        assert answer(server) == before
+        client.post("/v2/repository/models/tiny/load", json={"parameters": {"path": "other"}}).raise_for_status()
+        assert answer(server) != before
+
+
+def test_without_a_model_root_no_path_is_taken(bundle: Path) -> None:
+    with serving(bundle) as server, server.admin() as client:
+        refused = client.post("/v2/repository/models/tiny/load", json={"parameters": {"path": str(bundle)}})
+        assert refused.status_code == 400
+        assert "--model-root" in refused.json()["error"]
+
+
+def test_the_index_names_every_model_with_its_state(bundle: Path) -> None:
+    with serving(bundle) as server:
+        (entry,) = httpx.post(f"{server.url}/v2/repository/index").json()
+        assert (entry["name"], entry["state"], entry["reason"]) == ("tiny", "READY", "")
