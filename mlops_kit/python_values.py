@@ -3,7 +3,7 @@
 import numpy as np
 
 from mlops_kit.errors import ColumnValueError
-from mlops_kit.schema import FLOATS, Array, Column
+from mlops_kit.schema import FLOATS, INTEGERS, Array, Column
 
 NAMES_OF_KINDS = {
     str: "text",
@@ -35,7 +35,10 @@ def numbers_of(values: Array, column: Column) -> Array:
     """float64 for a float column, with NaN where a value is missing; else whole numbers, which never pass
     through float64, because that would round them.
     """
-    flat = [value.item() if isinstance(value, np.generic) else value for value in values.flat]
+    flat = values.ravel().tolist()
+    if (plain := _plain_numbers(flat, column)) is not None:
+        return plain.reshape(values.shape)
+    flat = [value.item() if isinstance(value, np.generic) else value for value in flat]
     missing = _mask(values, [is_missing(value) for value in flat])
     wrong = _mask(values, [type(value) not in (int, float, bool) for value in flat]) & ~missing
     if wrong.any():
@@ -57,6 +60,19 @@ def is_missing(value: object) -> bool:
 def first_row(mask: Array) -> int:
     """The first row in which anything is true."""
     return int(mask.reshape(len(mask), -1).any(axis=1).argmax())
+
+
+def _plain_numbers(flat: list[object], column: Column) -> Array | None:
+    """What most columns are, an order of magnitude faster: nothing but numbers of the column's kind."""
+    kinds = set(map(type, flat))
+    try:
+        if column.dtype in FLOATS and kinds <= {int, float}:
+            return np.array(flat, np.float64)
+        if column.dtype in INTEGERS and kinds == {int}:
+            return np.array(flat, np.int64)
+    except OverflowError:
+        pass
+    return None
 
 
 def _whole_numbers(flat: list[float], values: Array, column: Column) -> Array:

@@ -9,6 +9,7 @@ from mlops_kit.loading import load
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.metrics.counters import ModelMeter
 from mlops_kit.modes.online.served_model import ServedModel
+from mlops_kit.modes.online.traffic import Traffic
 from mlops_kit.parity import check_goldens
 from mlops_kit.predictor import Predictor
 
@@ -29,7 +30,8 @@ class Slot:
 class Models:
     """Every name that is served. Used on one event loop."""
 
-    def __init__(self, meters: Mapping[str, ModelMeter], limits: Limits) -> None:
+    def __init__(self, meters: Mapping[str, ModelMeter], limits: Limits, traffic: Traffic) -> None:
+        self._traffic = traffic
         self._slots = {name: Slot(name, meter) for name, meter in meters.items()}
         self._limits = limits
         self._drains: set[asyncio.Task[None]] = set()
@@ -78,7 +80,7 @@ class Models:
         slot.prepared, slot.refusal = None, ""
         if before and before.digest == _digest(predictor):
             return before
-        slot.model = ServedModel(name, predictor, self._limits, slot.meter)
+        slot.model = ServedModel(name, predictor, self._limits, slot.meter, self._traffic)
         if before:
             drain = asyncio.create_task(_drain(before))
             self._drains.add(drain)

@@ -8,6 +8,7 @@ from typing import Any
 from mlops_kit.modes.online.batcher import Answer, Batcher, Feeds
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.metrics.counters import ModelMeter
+from mlops_kit.modes.online.traffic import Traffic
 from mlops_kit.predictor import Predictor
 from mlops_kit.schema import Array, Columns
 
@@ -23,7 +24,9 @@ class Request:
 class ServedModel:
     """A predictor with a queue before it. Made and used on one event loop."""
 
-    def __init__(self, name: str, predictor: Predictor, limits: Limits, meter: ModelMeter) -> None:
+    def __init__(
+        self, name: str, predictor: Predictor, limits: Limits, meter: ModelMeter, traffic: Traffic
+    ) -> None:
         if predictor.bundle is None:
             raise ValueError("only bundles are served")
         self.name = name
@@ -32,6 +35,7 @@ class ServedModel:
         self.digest = predictor.bundle.digest
         self.loaded_at = time.time()
         self.meter = meter
+        self._traffic = traffic
         self._batcher = Batcher(
             predictor.run,
             max_rows=limits.max_batch,
@@ -55,6 +59,10 @@ class ServedModel:
         """Whether no request waits or runs."""
         return self._batcher.is_idle
 
+    def admit(self) -> None:
+        """Raises OverloadedError while too many requests wait."""
+        self._batcher.admit()
+
     def row(self, row: Mapping[str, Any]) -> Request:
         """One row of Python values. Raises MissingColumnsError and ColumnValueError."""
         return Request(self.predictor.assemble_row(row), 1)
@@ -68,6 +76,8 @@ class ServedModel:
         """Raises OverloadedError, DeadlineError, and InputError where the model refuses the rows."""
         if not request.rows:
             return Answer(self.predictor.run(request.feeds, 0), 0.0, 0.0, 0)
+        if self._traffic.is_lone and (answer := self._batcher.run_now(request.feeds, request.rows)):
+            return answer
         return await self._batcher.submit(request.feeds, request.rows, deadline)
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ class Predictions:
         """MLflow's /invocations."""
         started = time.perf_counter()
         deadline = self._deadline(scope, started)
-        self._models.find(name)
+        self._models.find(name).admit()
         body = await self._reader.read(scope, receive)
         # Another one may answer by now, and the one before may be closed.
         model = self._models.find(name)
@@ -42,7 +42,7 @@ class Predictions:
         """The Open Inference Protocol's /infer."""
         started = time.perf_counter()
         deadline = self._deadline(scope, started)
-        self._models.find(name, version)
+        self._models.find(name, version).admit()
         body = await self._reader.read(scope, receive)
         model = self._models.find(name, version)
         read = time.perf_counter()

@@ -9,14 +9,16 @@ import uvicorn
 
 from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.traffic import Traffic
 
 
 class HttpServer:
     """Opens and closes the door. Made and used on one event loop."""
 
-    def __init__(self, app: App, limits: Limits) -> None:
+    def __init__(self, app: App, limits: Limits, traffic: Traffic) -> None:
         self._app = app
         self._server = _Server(app, limits)
+        traffic.watch(self._server.server_state.tasks)
         self._answering: asyncio.Task[None] | None = None
         self._cutting: asyncio.Task[None] | None = None
 

@@ -27,6 +27,7 @@ from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.processes import messages
 from mlops_kit.modes.online.processes.messages import Channel, Prepare, Prepared, Ready, Refused, Start, Switch
+from mlops_kit.modes.online.traffic import Traffic
 
 log = logging.getLogger("mlkit.serve")
 
@@ -46,10 +47,11 @@ class Worker:
         meters = {name: ModelMeter(layout.models[name], self._slot) for name in start.models}
         self._layout = layout
         self._limits = limits
-        self._models = Models(meters, limits)
+        traffic = Traffic()
+        self._models = Models(meters, limits, traffic)
         self._admin = Admin(channel)
         self._app = App(self._models, start.job, counters, self._admin)
-        self._http = HttpServer(self._app, limits)
+        self._http = HttpServer(self._app, limits, traffic)
 
     async def run(self) -> None:
         """Answer until told to stop, or until the supervisor is gone."""

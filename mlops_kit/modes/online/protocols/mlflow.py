@@ -80,9 +80,11 @@ def _read_split(model: ServedModel, frame: Any) -> Request:
         names = [column.name for column in model.signature.columns]
     if not isinstance(names, list) or not all(type(row) is list and len(row) == len(names) for row in data):
         raise InputError("the rows of dataframe_split are not as long as its columns")
+    if not all(type(name) is str for name in names) or len(set(names)) < len(names):
+        raise InputError("the columns of dataframe_split are no names, each of them once")
     if len(data) == 1:
         return model.row(dict(zip(names, data[0], strict=True)))
-    return _columns(model, {name: [row[i] for row in data] for i, name in enumerate(names)}, len(data))
+    return _columns(model, _turned(names, data), len(data))
 
 
 def _read_records(model: ServedModel, records: Any) -> Request:
@@ -130,7 +132,12 @@ def _read_matrix(model: ServedModel, rows: Any) -> Request:
     names = [column.name for column in columns]
     if len(rows) == 1:
         return model.row(dict(zip(names, rows[0], strict=True)))
-    return _columns(model, {name: [row[i] for row in rows] for i, name in enumerate(names)}, len(rows))
+    return _columns(model, _turned(names, rows), len(rows))
+
+
+def _turned(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """Rows as columns."""
+    return dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(names, ())
 
 
 def _columns(model: ServedModel, lists: Mapping[str, Any], rows: int) -> Request:
