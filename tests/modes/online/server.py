@@ -1,5 +1,6 @@
 """A real server in a process of its own, on a free port."""
 
+import os
 import signal
 import subprocess
 import time
@@ -36,10 +37,12 @@ class RunningServer:
 
 
 @contextmanager
-def serving(*words: object) -> Iterator[RunningServer]:
+def serving(*words: object, **environment: str) -> Iterator[RunningServer]:
     """`mlkit serve WORDS` on a port of its own, once it is ready."""
     command = [*COMMAND, "serve", *map(str, words), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    )
     try:
         assert process.stdout is not None
         server = RunningServer(process, process.stdout.readline().strip())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import mlflow
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -109,6 +110,21 @@ def test_a_watched_link_is_followed_without_a_failed_request(tmp_path: Path, bun
             link(other, current)
             until(lambda: len(outcomes.answers) == 2)
         assert not outcomes.failed, outcomes.counts
+        assert answer(server) != before
+
+
+def test_a_registry_alias_is_followed(tmp_path: Path, bundle: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = mlflow.MlflowClient(uri)
+    client.create_registered_model("eta")
+    for number, weights in enumerate((WEIGHTS, WEIGHTS * 2), start=1):
+        version = write_bundle(tmp_path / f"v{number}", weights=weights)
+        client.create_model_version("eta", str(version))
+    client.set_registered_model_alias("eta", "champion", "1")
+    with serving("eta=models:/eta@champion", "--watch", MLFLOW_TRACKING_URI=uri) as server:
+        before = answer(server)
+        client.set_registered_model_alias("eta", "champion", "2")
+        until(lambda: metrics_of(server)[("mlkit_reloads_total", "eta")] == 1)
         assert answer(server) != before
 
 
