@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,6 +11,10 @@ from mlops_kit.errors import MissingExtraError, UsageError
 
 from . import console
 from .options import option, parse_size
+
+if TYPE_CHECKING:
+    from mlops_kit.modes.online.keys import Keys
+    from mlops_kit.modes.online.tls import Tls
 
 
 def serve(
@@ -24,6 +30,10 @@ def serve(
     max_body: str = option("16MiB", help="The largest body, also after decompression."),
     read_timeout_s: float = option(10.0, min=0.1, help="How long a client may take to send a body."),
     drain_s: float = option(30.0, min=0, help="How long requests may go on after SIGTERM."),
+    api_key_file: Path | None = option(None, help="Keys, one in a line: only requests with one are answered."),
+    admin_key_file: Path | None = option(None, help="Keys for admin actions, which nobody may do without one."),
+    tls_cert: Path | None = option(None, help="A certificate with its chain, PEM; with --tls-key."),
+    tls_key: Path | None = option(None, help="The certificate's key, PEM, not encrypted."),
 ) -> None:
     """Answer requests with a model's predictions, until SIGTERM.
 
@@ -36,6 +46,7 @@ def serve(
       curl localhost:8080/invocations --json '{"inputs": {"origin": "JFK", "dep_delay": 12}}'
     """
     from mlops_kit import __version__
+    from mlops_kit.modes.online.exposure import exposures
     from mlops_kit.modes.online.limits import Limits
 
     try:
@@ -53,11 +64,15 @@ def serve(
         read_timeout_s=read_timeout_s,
         drain_s=drain_s,
     )
-    job = ServeJob(_named(bundles), host, port, limits)
+    keys, tls = _keys(api_key_file, admin_key_file), _tls(tls_cert, tls_key)
+    job = ServeJob(_named(bundles), host, port, limits, keys, tls)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     with listen(host, port) as listener:
         address = listener.getsockname()
-        console.print_line(f"http://{address[0]}:{address[1]}")
+        for danger in exposures(address[0], keys, tls):
+            console.note(f"warning: {danger}")
+        scheme = "https" if tls else "http"
+        console.print_line(f"{scheme}://{address[0]}:{address[1]}")
         sys.stdout.flush()
         run(job, listener, __version__)
 
@@ -82,3 +97,27 @@ def _name_of(reference: str) -> str:
     from mlops_kit.bundle.locate import load_bundle
 
     return load_bundle(reference).manifest.name
+
+
+def _keys(key_file: Path | None, admin_key_file: Path | None) -> "Keys":
+    from mlops_kit.modes.online.keys import Keys, is_open_to_others, read_keys
+
+    read = []
+    for file in (key_file, admin_key_file):
+        read.append(read_keys(file) if file else ())
+        if file and is_open_to_others(file):
+            console.note(f"warning: other users of this machine can read {file}: chmod 600 {file}")
+    return Keys(*read)
+
+
+def _tls(certificate: Path | None, key: Path | None) -> "Tls | None":
+    from mlops_kit.modes.online.tls import Tls
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        missing = "--tls-key" if key is None else "--tls-cert"
+        raise UsageError(f"{missing} is missing", "a certificate is of no use without its key", "give both")
+    tls = Tls(certificate, key)
+    tls.context()
+    return tls

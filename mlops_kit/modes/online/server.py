@@ -13,8 +13,10 @@ import uvloop
 
 from mlops_kit.errors import MlkitError, UsageError
 from mlops_kit.modes.online.http.app import App
+from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.tls import Tls
 
 log = logging.getLogger("mlkit.serve")
 
@@ -30,6 +32,8 @@ class ServeJob:
     host: str = "127.0.0.1"
     port: int = 8080
     limits: Limits = field(default_factory=Limits)
+    keys: Keys = field(default_factory=Keys)
+    tls: Tls | None = None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -61,8 +65,8 @@ def serve(job: ServeJob, listener: socket.socket, version: str) -> None:
 
 async def _serve(job: ServeJob, listener: socket.socket, version: str) -> None:
     models = Models(job.models, job.limits)
-    app = App(models, job.limits, version)
-    server = _Server(app, job.limits)
+    app = App(models, job.limits, version, job.keys)
+    server = _Server(app, job)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -104,7 +108,8 @@ async def _load(models: Models, stopping: asyncio.Event) -> None:
 class _Server(uvicorn.Server):
     """Signals are this process's affair, not uvicorn's."""
 
-    def __init__(self, app: App, limits: Limits) -> None:
+    def __init__(self, app: App, job: ServeJob) -> None:
+        tls = job.tls
         config = uvicorn.Config(
             app,
             loop="none",
@@ -114,7 +119,8 @@ class _Server(uvicorn.Server):
             access_log=False,
             log_config=None,
             server_header=False,
-            timeout_graceful_shutdown=max(1, round(limits.drain_s)),
+            timeout_graceful_shutdown=max(1, round(job.limits.drain_s)),
+            ssl_context_factory=(lambda _config, _default: tls.context()) if tls else None,
         )
         super().__init__(config)
 

@@ -15,9 +15,12 @@ from mlops_kit.modes.online.http.messages import (
     Response,
     Scope,
     Send,
+    authorization,
     header,
     read_body,
 )
+from mlops_kit.modes.online.http.paths import is_open
+from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.protocols import mlflow, oip_rest
@@ -35,10 +38,12 @@ JSON_BYTES_HEADER = b"inference-header-content-length"
 class App:
     """An ASGI application over some models."""
 
-    def __init__(self, models: Models, limits: Limits, version: str) -> None:
+    def __init__(self, models: Models, limits: Limits, version: str, keys: Keys | None = None) -> None:
         self._models = models
         self._limits = limits
         self._version = version
+        self._keys = keys or Keys()
+        self._needs_keys = self._keys.are_needed
         self._reading: dict[asyncio.Task[None], float] = {}
         self.is_draining = False
         self._routes = self._build_routes()
@@ -51,6 +56,8 @@ class App:
         route = self._routes.get((method, path)) or self._find_route(method, path)
         handler, failure = route
         try:
+            if self._needs_keys and not is_open(path):
+                self._keys.check(authorization(scope))
             response = await handler(scope, receive)
         except MlkitError as error:
             response = failure(status_of(error), str(error))

@@ -47,6 +47,12 @@ def header(scope: Scope, name: bytes) -> bytes:
     return b""
 
 
+def authorization(scope: Scope) -> bytes:
+    """What the request says about its right to be answered; X-API-Key is taken for a bearer's key."""
+    key = header(scope, b"x-api-key")
+    return b"Bearer " + key if key else header(scope, b"authorization")
+
+
 async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
     """The whole body, decompressed. Raises TooLargeError as soon as there are more bytes than `most`."""
     declared = header(scope, b"content-length")
