@@ -34,6 +34,9 @@ def serve(
     admin_key_file: Path | None = option(None, help="Keys for admin actions, which nobody may do without one."),
     tls_cert: Path | None = option(None, help="A certificate with its chain, PEM; with --tls-key."),
     tls_key: Path | None = option(None, help="The certificate's key, PEM, not encrypted."),
+    log_predictions: Path | None = option(
+        None, help="A folder for what was asked and answered, in Parquet by day."
+    ),
 ) -> None:
     """Answer requests with a model's predictions, until SIGTERM.
 
@@ -50,6 +53,7 @@ def serve(
     from mlops_kit.modes.online.limits import Limits
 
     try:
+        from mlops_kit.modes.online.prediction_log.parts import prepare_folder
         from mlops_kit.modes.online.server import ServeJob, listen
         from mlops_kit.modes.online.server import serve as run
     except ModuleNotFoundError as error:
@@ -65,7 +69,9 @@ def serve(
         drain_s=drain_s,
     )
     keys, tls = _keys(api_key_file, admin_key_file), _tls(tls_cert, tls_key)
-    job = ServeJob(_named(bundles), host, port, limits, keys, tls)
+    job = ServeJob(_named(bundles), host, port, limits, keys, tls, log_predictions)
+    if log_predictions:
+        prepare_folder(log_predictions)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     with listen(host, port) as listener:
         address = listener.getsockname()

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import uvicorn
 import uvloop
@@ -16,6 +17,7 @@ from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.prediction_log.log import PredictionLog
 from mlops_kit.modes.online.tls import Tls
 
 log = logging.getLogger("mlkit.serve")
@@ -34,6 +36,7 @@ class ServeJob:
     limits: Limits = field(default_factory=Limits)
     keys: Keys = field(default_factory=Keys)
     tls: Tls | None = None
+    log_folder: Path | None = None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -65,7 +68,8 @@ def serve(job: ServeJob, listener: socket.socket, version: str) -> None:
 
 async def _serve(job: ServeJob, listener: socket.socket, version: str) -> None:
     models = Models(job.models, job.limits)
-    app = App(models, job.limits, version, job.keys)
+    predictions = PredictionLog(job.log_folder) if job.log_folder else None
+    app = App(models, job.limits, version, job.keys, predictions)
     server = _Server(app, job)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -85,6 +89,8 @@ async def _serve(job: ServeJob, listener: socket.socket, version: str) -> None:
         cutting.cancel()
         server.should_exit = True
         await answering
+        if predictions:
+            await asyncio.to_thread(predictions.close)
     log.info("stopped")
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import orjson
 
 from mlops_kit.errors import InputError, MlkitError, ReadTimeoutError
+from mlops_kit.modes.online.batcher import Answer
 from mlops_kit.modes.online.http.failures import mlflow_error, oip_error, status_of
 from mlops_kit.modes.online.http.messages import (
     DisconnectedError,
@@ -23,26 +24,39 @@ from mlops_kit.modes.online.http.paths import is_open
 from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.prediction_log.log import PredictionLog
 from mlops_kit.modes.online.protocols import mlflow, oip_rest
+from mlops_kit.modes.online.served_model import Request, ServedModel
 
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
+Headers = tuple[tuple[bytes, bytes], ...]
 Failure = Callable[[int, str], Response]
 
 LOOK_S = 0.25
 """How often slow clients are looked for."""
 
 TIMEOUT_HEADER = b"x-timeout-ms"
+REQUEST_ID_HEADER = b"x-request-id"
+LONGEST_ID = 200
 JSON_BYTES_HEADER = b"inference-header-content-length"
 
 
 class App:
     """An ASGI application over some models."""
 
-    def __init__(self, models: Models, limits: Limits, version: str, keys: Keys | None = None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        limits: Limits,
+        version: str,
+        keys: Keys | None = None,
+        log: PredictionLog | None = None,
+    ) -> None:
         self._models = models
         self._limits = limits
         self._version = version
         self._keys = keys or Keys()
+        self._log = log
         self._needs_keys = self._keys.are_needed
         self._reading: dict[asyncio.Task[None], float] = {}
         self.is_draining = False
@@ -95,14 +109,17 @@ class App:
         return routes
 
     async def _invoke(self, name: str, scope: Scope, receive: Receive) -> Response:
+        started = time.perf_counter()
         deadline = self._deadline(scope)
         model = self._models.find(name)
         body = await self._read(scope, receive)
         request = mlflow.parse_body(model, header(scope, b"content-type").decode("latin-1"), body)
         answer = await model.infer(request, deadline)
-        return Response(200, mlflow.format_answer(model, answer.outputs))
+        headers = self._logged(scope, model, request, answer, started)
+        return Response(200, mlflow.format_answer(model, answer.outputs), headers=headers)
 
     async def _infer(self, name: str, version: str, scope: Scope, receive: Receive) -> Response:
+        started = time.perf_counter()
         deadline = self._deadline(scope)
         model = self._models.find(name, version)
         body = await self._read(scope, receive)
@@ -113,11 +130,12 @@ class App:
         if inference.timeout_s is not None:
             deadline = min(deadline, time.perf_counter() + inference.timeout_s)
         answer = await model.infer(inference.request, deadline)
+        headers = self._logged(scope, model, inference.request, answer, started, inference.id)
         formatted = oip_rest.format_answer(model, inference, answer.outputs)
         if formatted.json_bytes is None:
-            return Response(200, formatted.data)
+            return Response(200, formatted.data, headers=headers)
         length = (JSON_BYTES_HEADER, b"%d" % formatted.json_bytes)
-        return Response(200, formatted.data, b"application/octet-stream", (length,))
+        return Response(200, formatted.data, b"application/octet-stream", (length, *headers))
 
     async def _ready_for_mlflow(self, _scope: Scope, _receive: Receive) -> Response:
         is_ready = self._is_ready
@@ -189,6 +207,18 @@ class App:
                 raise InputError("x-timeout-ms is no number of milliseconds")
             timeout_s = min(timeout_s, int(asked) / 1000)
         return time.perf_counter() + timeout_s
+
+    def _logged(
+        self, scope: Scope, model: ServedModel, request: Request, answer: Answer, started: float, name: str = ""
+    ) -> Headers:
+        """The header that says how the request is called in the log, if there is a log."""
+        if self._log is None:
+            return ()
+        name = name or header(scope, REQUEST_ID_HEADER).decode("latin-1")
+        name = self._log.add(model, request, answer, started, name)
+        # Others are told in the body: only the Open Inference Protocol takes them.
+        is_fit = len(name) <= LONGEST_ID and name.isascii() and name.isprintable()
+        return ((REQUEST_ID_HEADER, name.encode()),) if is_fit else ()
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         task = asyncio.current_task()
