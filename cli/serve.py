@@ -1,6 +1,9 @@
 """`mlkit serve`: answer requests."""
 
+import enum
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -8,6 +11,17 @@ from mlops_kit.errors import MissingExtraError, UsageError
 
 from . import console
 from .options import option, parse_size
+
+if TYPE_CHECKING:
+    from mlops_kit.modes.online.keys import Keys
+    from mlops_kit.modes.online.tls import Tls
+
+
+class LogFormat(enum.StrEnum):
+    """For people, or one JSON object a line."""
+
+    text = "text"
+    json = "json"
 
 
 def serve(
@@ -18,8 +32,8 @@ def serve(
     port: int = option(8080, min=0, max=65535, help="The port for HTTP; 0 is any that is free."),
     workers: int = option(1, min=1, help="Processes that share the port; each loads the models."),
     watch: bool = option(False, help="Serve what a link such as `current`, or a registry alias, points to next."),
-    model_root: str = option(None, help="Let clients with the admin key load bundles below this folder."),
-    log_format: str = option("text", help="text or json, on stderr."),
+    model_root: str | None = option(None, help="Let clients with the admin key load bundles below this folder."),
+    log_format: LogFormat = option(LogFormat.text, help="How lines on stderr are written."),
     max_batch: int = option(64, min=1, help="Rows of different requests that are predicted in one run."),
     max_delay_ms: float = option(0.0, min=0, help="How long a lone request waits for others."),
     queue: int = option(1024, min=1, help="Requests that may wait for each model; more are answered with 429."),
@@ -27,6 +41,13 @@ def serve(
     max_body: str = option("16MiB", help="The largest body, also after decompression."),
     read_timeout_s: float = option(10.0, min=0.1, help="How long a client may take to send a body."),
     drain_s: float = option(30.0, min=0, help="How long requests may go on after SIGTERM."),
+    api_key_file: Path | None = option(None, help="Keys, one in a line: only requests with one are answered."),
+    admin_key_file: Path | None = option(None, help="Keys for admin actions, which nobody may do without one."),
+    tls_cert: Path | None = option(None, help="A certificate with its chain, PEM; with --tls-key."),
+    tls_key: Path | None = option(None, help="The certificate's key, PEM, not encrypted."),
+    log_predictions: Path | None = option(
+        None, help="A folder for what was asked and answered, in Parquet by day."
+    ),
 ) -> None:
     """Answer requests with a model's predictions, until SIGTERM.
 
@@ -39,12 +60,14 @@ def serve(
       curl localhost:8080/invocations --json '{"inputs": {"origin": "JFK", "dep_delay": 12}}'
     """
     from mlops_kit import __version__
+    from mlops_kit.modes.online.exposure import exposures
     from mlops_kit.modes.online.limits import Limits
 
     try:
         from mlops_kit.modes.online.job import ServeJob
         from mlops_kit.modes.online.listening import listen
         from mlops_kit.modes.online.logs import set_up_logging
+        from mlops_kit.modes.online.prediction_log.parts import prepare_folder
         from mlops_kit.modes.online.processes.supervisor import supervise
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "uvicorn", "serve", "mlkit serve") from error
@@ -58,6 +81,7 @@ def serve(
         read_timeout_s=read_timeout_s,
         drain_s=drain_s,
     )
+    keys, tls = _keys(api_key_file, admin_key_file), _tls(tls_cert, tls_key)
     job = ServeJob(
         _named(bundles),
         __version__,
@@ -66,13 +90,21 @@ def serve(
         workers=workers,
         is_watching=watch,
         model_root=model_root,
-        log_format=log_format,
+        log_format=log_format.value,
         limits=limits,
+        keys=keys,
+        tls=tls,
+        log_folder=str(log_predictions) if log_predictions else None,
     )
-    set_up_logging(log_format)
+    if log_predictions:
+        prepare_folder(log_predictions)
+    set_up_logging(log_format.value)
     with listen(host, port) as listener:
         address = listener.getsockname()
-        console.print_line(f"http://{address[0]}:{address[1]}")
+        for danger in exposures(address[0], keys, tls):
+            console.note(f"warning: {danger}")
+        scheme = "https" if tls else "http"
+        console.print_line(f"{scheme}://{address[0]}:{address[1]}")
         sys.stdout.flush()
         supervise(job, listener)
 
@@ -97,3 +129,27 @@ def _name_of(reference: str) -> str:
     from mlops_kit.bundle.locate import load_bundle
 
     return load_bundle(reference).manifest.name
+
+
+def _keys(key_file: Path | None, admin_key_file: Path | None) -> "Keys":
+    from mlops_kit.modes.online.keys import Keys, is_open_to_others, read_keys
+
+    read = []
+    for file in (key_file, admin_key_file):
+        read.append(read_keys(file) if file else ())
+        if file and is_open_to_others(file):
+            console.note(f"warning: other users of this machine can read {file}: chmod 600 {file}")
+    return Keys(*read)
+
+
+def _tls(certificate: Path | None, key: Path | None) -> "Tls | None":
+    from mlops_kit.modes.online.tls import Tls
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        missing = "--tls-key" if key is None else "--tls-cert"
+        raise UsageError(f"{missing} is missing", "a certificate is of no use without its key", "give both")
+    tls = Tls(certificate, key)
+    tls.context()
+    return tls

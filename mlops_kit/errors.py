@@ -19,7 +19,8 @@ MlkitError                  what happened, why, what to try next
 │   ├── TooLargeError           its body is larger than allowed
 │   ├── UnsupportedMediaTypeError
 │   ├── ModelNotFoundError
-│   └── UnauthorizedError       it has no key, or a wrong one
+│   ├── UnauthorizedError       it has no key, or a wrong one
+│   └── ForbiddenError          its key does not allow it, or nobody's does
 └── InputError              rows that the model cannot take
     ├── MissingColumnsError
     └── ColumnValueError
@@ -172,6 +173,13 @@ class UnauthorizedError(RequestError):
 
     def __init__(self) -> None:
         super().__init__("a key is needed", fix="send Authorization: Bearer KEY")
+
+
+class ForbiddenError(RequestError):
+    """What is asked for is not allowed, with any key or with this one."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(what, fix=fix)
 
 
 class InputError(MlkitError):

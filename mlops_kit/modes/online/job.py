@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.tls import Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +21,6 @@ class ServeJob:
     model_root: str | None = None
     log_format: str = "text"
     limits: Limits = field(default_factory=Limits)
+    keys: Keys = field(default_factory=Keys)
+    tls: Tls | None = None
+    log_folder: str | None = None

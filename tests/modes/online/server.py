@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
 from tests.cli.mlkit import COMMAND
 
 START_S = 30
+ADMIN_KEY = "the-key-of-an-administrator"
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,18 @@ class RunningServer:
     process: "subprocess.Popen[str]"
     url: str
 
-    def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=20)
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=20, **options)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """For raw sockets."""
+        host, _, port = self.url.rpartition("/")[2].rpartition(":")
+        return host, int(port)
 
     def admin(self) -> httpx.Client:
-        """A client that may load models."""
-        return self.client()
+        """A client that may load models, where ADMIN_KEY is a key."""
+        return self.client(headers={"authorization": f"Bearer {ADMIN_KEY}"})
 
     def stop(self) -> tuple[int, str]:
         """Terminate it, and return its exit code and what it said."""
@@ -58,7 +66,7 @@ def _await_ready(server: RunningServer) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
-            if httpx.get(f"{server.url}/v2/health/ready").status_code == 200:
+            if httpx.get(f"{server.url}/v2/health/ready", verify=False).status_code == 200:
                 return
         except httpx.TransportError:
             pass

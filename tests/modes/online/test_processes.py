@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from mlops_kit.modes.memory import resident_memory
 from tests.bundles import NAMES, WEIGHTS, write_bundle
 from tests.modes.online.load import constant_load
-from tests.modes.online.server import RunningServer, serving
+from tests.modes.online.server import ADMIN_KEY, RunningServer, serving
 
 ROW = dict.fromkeys(NAMES, 1.0)
 BODY: dict[str, object] = {"inputs": ROW}
@@ -25,6 +25,13 @@ PATIENCE_S = 30
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "tiny")
+
+
+@pytest.fixture
+def admin_keys(tmp_path: Path) -> tuple[str, Path]:
+    path = tmp_path / "admin-keys"
+    path.write_text(ADMIN_KEY + "\n")
+    return "--admin-key-file", path
 
 
 def until(is_true: Callable[[], bool]) -> None:
@@ -145,11 +152,13 @@ def test_a_bad_bundle_is_refused_and_the_old_one_goes_on_visibly(tmp_path: Path,
         assert "is refused, the old one goes on" in server.stop()[1]
 
 
-def test_two_hundred_reloads_under_load_fail_no_request_and_keep_no_memory(tmp_path: Path, bundle: Path) -> None:
+def test_two_hundred_reloads_under_load_fail_no_request_and_keep_no_memory(
+    tmp_path: Path, bundle: Path, admin_keys: tuple[str, Path]
+) -> None:
     other = write_bundle(tmp_path / "other", weights=WEIGHTS * 2)
     current = tmp_path / "current"
     current.symlink_to(bundle)
-    with serving(f"eta={current}") as server:
+    with serving(f"eta={current}", *admin_keys) as server:
         (worker,) = workers_of(server)
         sizes = []
         with constant_load(f"{server.url}/invocations", BODY, clients=2) as outcomes, server.admin() as client:
@@ -165,11 +174,13 @@ def test_two_hundred_reloads_under_load_fail_no_request_and_keep_no_memory(tmp_p
         assert late < early * 1.1
 
 
-def test_a_client_loads_only_what_is_below_the_model_root(tmp_path: Path, bundle: Path) -> None:
+def test_a_client_loads_only_what_is_below_the_model_root(
+    tmp_path: Path, bundle: Path, admin_keys: tuple[str, Path]
+) -> None:
     root = tmp_path / "root"
     write_bundle(root / "other", weights=WEIGHTS * 2)
     (root / "escape").symlink_to(bundle)
-    with serving(bundle, "--model-root", root) as server, server.admin() as client:
+    with serving(bundle, "--model-root", root, *admin_keys) as server, server.admin() as client:
         before = answer(server)
         for path in ("../tiny", str(bundle), "escape", "nothing"):
             refused = client.post("/v2/repository/models/tiny/load", json={"parameters": {"path": path}})
@@ -179,8 +190,14 @@ def test_a_client_loads_only_what_is_below_the_model_root(tmp_path: Path, bundle
         assert answer(server) != before
 
 
-def test_without_a_model_root_no_path_is_taken(bundle: Path) -> None:
-    with serving(bundle) as server, server.admin() as client:
+def test_nobody_loads_a_model_without_an_admin_key(bundle: Path, admin_keys: tuple[str, Path]) -> None:
+    for words, status in (((), 403), (admin_keys, 401)):
+        with serving(bundle, *words) as server:
+            assert httpx.post(f"{server.url}/v2/repository/models/tiny/load").status_code == status
+
+
+def test_without_a_model_root_no_path_is_taken(bundle: Path, admin_keys: tuple[str, Path]) -> None:
+    with serving(bundle, *admin_keys) as server, server.admin() as client:
         refused = client.post("/v2/repository/models/tiny/load", json={"parameters": {"path": str(bundle)}})
         assert refused.status_code == 400
         assert "--model-root" in refused.json()["error"]

@@ -9,14 +9,16 @@ from mlops_kit.errors import MlkitError
 from mlops_kit.modes.online.admin import Admin
 from mlops_kit.modes.online.http.failures import mlflow_error, oip_error, status_of
 from mlops_kit.modes.online.http.health import Health
-from mlops_kit.modes.online.http.messages import DisconnectedError, Receive, Scope, Send
+from mlops_kit.modes.online.http.messages import DisconnectedError, Receive, Scope, Send, authorization
 from mlops_kit.modes.online.http.operations import Operations
+from mlops_kit.modes.online.http.paths import is_open
 from mlops_kit.modes.online.http.predictions import Predictions
 from mlops_kit.modes.online.http.reading import BodyReader
 from mlops_kit.modes.online.http.routes import Methods, Route, Routes
 from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.prediction_log.log import PredictionLog
 
 log = logging.getLogger("mlkit.serve")
 
@@ -27,12 +29,20 @@ GONE = 499
 class App:
     """Finds out who answers, and tells failures in the protocol's own form."""
 
-    def __init__(self, models: Models, job: ServeJob, counters: SharedCounters, admin: Admin) -> None:
+    def __init__(
+        self,
+        models: Models,
+        job: ServeJob,
+        counters: SharedCounters,
+        admin: Admin,
+        predictions: PredictionLog | None,
+    ) -> None:
         self._models = models
+        self._keys = job.keys if job.keys.are_needed else None
         self.reader = BodyReader(job.limits)
         self.health = Health(models, counters, job.version)
-        self._predictions = Predictions(models, job.limits, self.reader)
-        self._operations = Operations(models, counters, admin, self.reader)
+        self._predictions = Predictions(models, job.limits, self.reader, predictions)
+        self._operations = Operations(models, counters, admin, self.reader, job.keys)
         self._routes = self._build_routes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +54,8 @@ class App:
         failure = oip_error if path.startswith("/v2") else mlflow_error
         route = self._routes.route(scope["method"], path, failure)
         try:
+            if self._keys and not is_open(path):
+                self._keys.check(authorization(scope))
             response = await route.handler(scope, receive)
         except MlkitError as error:
             response = route.failure(status_of(error), str(error))

@@ -7,6 +7,7 @@ import orjson
 from mlops_kit.errors import (
     BundleError,
     DeadlineError,
+    ForbiddenError,
     InputError,
     MlkitError,
     ModelNotFoundError,
@@ -29,6 +30,7 @@ STATUSES: tuple[tuple[type[MlkitError], int], ...] = (
     (TooLargeError, 413),
     (UnsupportedMediaTypeError, 415),
     (UnauthorizedError, 401),
+    (ForbiddenError, 403),
     (ReadTimeoutError, 408),
     (InputError, 400),
     (UsageError, 400),
@@ -37,6 +39,7 @@ STATUSES: tuple[tuple[type[MlkitError], int], ...] = (
 CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
     404: "RESOURCE_DOES_NOT_EXIST",
     408: "REQUEST_LIMIT_EXCEEDED",
     413: "BAD_REQUEST",
@@ -48,6 +51,8 @@ CODES = {
 """Status → the code of MLflow's error form."""
 
 RETRY_AFTER = (b"retry-after", b"1")
+HEADERS = {401: (b"www-authenticate", b"Bearer"), 429: RETRY_AFTER, 503: RETRY_AFTER}
+"""Status → the header that tells the client what to do."""
 
 
 def status_of(error: MlkitError) -> int:
@@ -67,4 +72,4 @@ def oip_error(status: int, message: str) -> Response:
 
 
 def _response(status: int, body: bytes) -> Response:
-    return Response(status, body, headers=(RETRY_AFTER,) if status in (429, 503) else ())
+    return Response(status, body, headers=(HEADERS[status],) if status in HEADERS else ())

@@ -9,6 +9,7 @@ from mlops_kit.errors import InputError, TooLargeError, UnsupportedMediaTypeErro
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Headers = tuple[tuple[bytes, bytes], ...]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = b"application/json"
@@ -26,7 +27,7 @@ class Response:
     status: int
     body: bytes
     content_type: bytes = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
 
     async def send(self, send: Send) -> None:
         """Send it."""
@@ -45,6 +46,12 @@ def header(scope: Scope, name: bytes) -> bytes:
         if key == name:
             return value  # type: ignore[no-any-return]
     return b""
+
+
+def authorization(scope: Scope) -> bytes:
+    """What the request says about its right to be answered; X-API-Key is taken for a bearer's key."""
+    key = header(scope, b"x-api-key")
+    return b"Bearer " + key if key else header(scope, b"authorization")
 
 
 async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:

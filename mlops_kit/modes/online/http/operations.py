@@ -6,8 +6,9 @@ import orjson
 
 from mlops_kit.errors import InputError
 from mlops_kit.modes.online.admin import Admin
-from mlops_kit.modes.online.http.messages import Receive, Response, Scope, header
+from mlops_kit.modes.online.http.messages import Receive, Response, Scope, authorization, header
 from mlops_kit.modes.online.http.reading import BodyReader
+from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.metrics.exposition import render_metrics
 from mlops_kit.modes.online.models import Models
@@ -19,8 +20,11 @@ class Operations:
     https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_repository.md
     """
 
-    def __init__(self, models: Models, counters: SharedCounters, admin: Admin, reader: BodyReader) -> None:
+    def __init__(
+        self, models: Models, counters: SharedCounters, admin: Admin, reader: BodyReader, keys: Keys
+    ) -> None:
         self._models = models
+        self._keys = keys
         self._counters = counters
         self._admin = admin
         self._reader = reader
@@ -46,6 +50,7 @@ class Operations:
 
     async def load(self, name: str, scope: Scope, receive: Receive) -> Response:
         """Fetch a model's bundle anew; `{"parameters": {"path": …}}` names another one below the model root."""
+        self._keys.check_admin(authorization(scope))
         self._models.slot(name)
         digest = await self._admin.load(name, _path(await self._reader.read(scope, receive)))
         return Response(200, orjson.dumps({"name": name, "digest": digest}))

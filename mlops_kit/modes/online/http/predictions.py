@@ -3,21 +3,29 @@
 import time
 
 from mlops_kit.errors import InputError
-from mlops_kit.modes.online.http.messages import Receive, Response, Scope, header
+from mlops_kit.modes.online.batcher import Answer
+from mlops_kit.modes.online.http.messages import Headers, Receive, Response, Scope, header
 from mlops_kit.modes.online.http.reading import BodyReader
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.prediction_log.log import PredictionLog
 from mlops_kit.modes.online.protocols import mlflow, oip_rest
+from mlops_kit.modes.online.served_model import Request, ServedModel
 
 TIMEOUT_HEADER = b"x-timeout-ms"
+REQUEST_ID_HEADER = b"x-request-id"
+LONGEST_ID = 200
 JSON_BYTES_HEADER = b"inference-header-content-length"
 
 
 class Predictions:
     """Reads a request, has it predicted, and writes the answer."""
 
-    def __init__(self, models: Models, limits: Limits, reader: BodyReader) -> None:
+    def __init__(
+        self, models: Models, limits: Limits, reader: BodyReader, predictions: PredictionLog | None
+    ) -> None:
         self._models = models
+        self._log = predictions
         self._limits = limits
         self._reader = reader
 
@@ -33,7 +41,8 @@ class Predictions:
         request = mlflow.parse_body(model, header(scope, b"content-type").decode("latin-1"), body)
         assembled_s = time.perf_counter() - read
         answer = await model.infer(request, deadline)
-        response = Response(200, mlflow.format_answer(model, answer.outputs))
+        headers = self._logged(scope, model, request, answer, started)
+        response = Response(200, mlflow.format_answer(model, answer.outputs), headers=headers)
         total_s = time.perf_counter() - started
         model.meter.observe(request.rows, (answer.queue_s, assembled_s, answer.model_s, total_s))
         return response
@@ -51,10 +60,23 @@ class Predictions:
         if inference.timeout_s is not None:
             deadline = min(deadline, started + inference.timeout_s)
         answer = await model.infer(inference.request, deadline)
-        response = _response(oip_rest.format_answer(model, inference, answer.outputs))
+        headers = self._logged(scope, model, inference.request, answer, started, inference.id)
+        response = _response(oip_rest.format_answer(model, inference, answer.outputs), headers)
         total_s = time.perf_counter() - started
         model.meter.observe(inference.request.rows, (answer.queue_s, assembled_s, answer.model_s, total_s))
         return response
+
+    def _logged(
+        self, scope: Scope, model: ServedModel, request: Request, answer: Answer, started: float, name: str = ""
+    ) -> Headers:
+        """The header that says how the request is called in the log, if there is a log."""
+        if self._log is None:
+            return ()
+        name = name or header(scope, REQUEST_ID_HEADER).decode("latin-1")
+        name = self._log.add(model, request, answer, started, name)
+        # Others are told in the body: only the Open Inference Protocol takes them.
+        is_fit = len(name) <= LONGEST_ID and name.isascii() and name.isprintable()
+        return ((REQUEST_ID_HEADER, name.encode()),) if is_fit else ()
 
     def _deadline(self, scope: Scope, started: float) -> float:
         """The server's, or an earlier one that the client asks for."""
@@ -73,8 +95,8 @@ def _json_bytes(scope: Scope) -> int | None:
     return int(text) if text else None
 
 
-def _response(body: oip_rest.Body) -> Response:
+def _response(body: oip_rest.Body, headers: Headers) -> Response:
     if body.json_bytes is None:
-        return Response(200, body.data)
+        return Response(200, body.data, headers=headers)
     length = (JSON_BYTES_HEADER, b"%d" % body.json_bytes)
-    return Response(200, body.data, b"application/octet-stream", (length,))
+    return Response(200, body.data, b"application/octet-stream", (length, *headers))

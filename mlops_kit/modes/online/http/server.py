@@ -8,16 +8,16 @@ from collections.abc import Iterator
 import uvicorn
 
 from mlops_kit.modes.online.http.app import App
-from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.traffic import Traffic
 
 
 class HttpServer:
     """Opens and closes the door. Made and used on one event loop."""
 
-    def __init__(self, app: App, limits: Limits, traffic: Traffic) -> None:
+    def __init__(self, app: App, job: ServeJob, traffic: Traffic) -> None:
         self._app = app
-        self._server = _Server(app, limits)
+        self._server = _Server(app, job)
         traffic.watch(self._server.server_state.tasks)
         self._answering: asyncio.Task[None] | None = None
         self._cutting: asyncio.Task[None] | None = None
@@ -39,7 +39,8 @@ class HttpServer:
 class _Server(uvicorn.Server):
     """Signals are the process's affair, not uvicorn's."""
 
-    def __init__(self, app: App, limits: Limits) -> None:
+    def __init__(self, app: App, job: ServeJob) -> None:
+        tls = job.tls
         config = uvicorn.Config(
             app,
             loop="none",
@@ -49,7 +50,8 @@ class _Server(uvicorn.Server):
             access_log=False,
             log_config=None,
             server_header=False,
-            timeout_graceful_shutdown=max(1, round(limits.drain_s)),
+            timeout_graceful_shutdown=max(1, round(job.limits.drain_s)),
+            ssl_context_factory=(lambda _config, _default: tls.context()) if tls else None,
         )
         super().__init__(config)
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -80,8 +81,8 @@ class LoadDone(Message, frozen=True):
 
 Any = Start | Prepare | Switch | Stop | Ready | Prepared | Refused | LoadAsked | LoadDone
 
-_ENCODER = msgspec.json.Encoder()
-_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Any)
+_ENCODER = msgspec.json.Encoder(enc_hook=str)
+_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Any, dec_hook=lambda _kind, text: Path(text))
 
 
 class Channel:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import uvloop
 
@@ -25,6 +26,7 @@ from mlops_kit.modes.online.logs import set_up_logging
 from mlops_kit.modes.online.metrics.counters import ModelMeter, SharedCounters
 from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.prediction_log.log import PredictionLog
 from mlops_kit.modes.online.processes import messages
 from mlops_kit.modes.online.processes.messages import Channel, Prepare, Prepared, Ready, Refused, Start, Switch
 from mlops_kit.modes.online.traffic import Traffic
@@ -50,8 +52,10 @@ class Worker:
         traffic = Traffic()
         self._models = Models(meters, limits, traffic)
         self._admin = Admin(channel)
-        self._app = App(self._models, start.job, counters, self._admin)
-        self._http = HttpServer(self._app, limits, traffic)
+        self._predictions = PredictionLog(Path(start.job.log_folder)) if start.job.log_folder else None
+        self._lost_before = self._slot[layout.log_dropped]
+        self._app = App(self._models, start.job, counters, self._admin, self._predictions)
+        self._http = HttpServer(self._app, start.job, traffic)
 
     async def run(self) -> None:
         """Answer until told to stop, or until the supervisor is gone."""
@@ -83,6 +87,8 @@ class Worker:
                     await self._models.drain()
         loading.cancel()
         await self._http.close()
+        if self._predictions:
+            await asyncio.to_thread(self._predictions.close)
 
     async def _load(self) -> bool:
         try:
@@ -124,6 +130,9 @@ class Worker:
             self._slot[self._layout.memory] = resident_memory()
             for slot in self._models:
                 slot.meter.show_queue(slot.model.queued if slot.model else 0)
+            if self._predictions:
+                lost = self._predictions.dropped + self._predictions.failed
+                self._slot[self._layout.log_dropped] = self._lost_before + lost
             await asyncio.sleep(TICK_S)
 
 

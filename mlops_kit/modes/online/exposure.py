@@ -1,0 +1,17 @@
+"""What to warn of before a server can be reached by others."""
+
+import ipaddress
+
+from mlops_kit.modes.online.keys import Keys
+from mlops_kit.modes.online.tls import Tls
+
+
+def exposures(address: str, keys: Keys, tls: Tls | None) -> list[str]:
+    """A sentence for each danger of listening on an address; none where only this machine can reach it."""
+    if ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return []
+    if not keys.are_needed:
+        return [f"whoever reaches {address} may ask for predictions: --api-key-file lets in only who has a key"]
+    if tls is None:
+        return [f"keys travel to {address} unencrypted: use --tls-cert and --tls-key, or a proxy that has TLS"]
+    return []

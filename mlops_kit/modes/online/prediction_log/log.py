@@ -1,0 +1,170 @@
+"""The event loop appends references to a bounded queue; one thread makes columns of them, and writes parts."""
+
+import itertools
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from mlops_kit.modes.online.batcher import Answer
+from mlops_kit.modes.online.prediction_log.entries import Entry, batch_of
+from mlops_kit.modes.online.prediction_log.parts import write_part
+from mlops_kit.modes.online.served_model import Request, ServedModel
+from mlops_kit.schema import Array
+
+log = logging.getLogger("mlkit.serve")
+
+LOOK_S = 0.1
+CHUNK = 128
+"""Entries that become columns at a time. In between the event loop gets on: both need the interpreter's lock."""
+
+PAUSE_S = 0.0005
+ENTRY_BYTES = 1000
+"""What an entry takes beside its arrays."""
+
+WARN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """`queue_bytes` may wait, beyond which requests are not logged; a part is written when `part_bytes` are
+    there, or after `part_s`: so much is lost when the process is killed.
+    """
+
+    queue_bytes: int = 64 * 2**20
+    part_bytes: int = 32 * 2**20
+    part_s: float = 30.0
+
+
+class PredictionLog:
+    """A log of one process; others may write in the same folder. `add` is called on one thread."""
+
+    def __init__(self, folder: Path, limits: LogLimits | None = None) -> None:
+        """`folder` is prepared already."""
+        self._folder = folder
+        self._limits = limits or LogLimits()
+        self._entries: deque[tuple[Entry, int]] = deque()
+        # Each has one writer, so that neither needs a lock: the event loop, and the thread.
+        self._added_bytes = 0
+        self._taken_bytes = 0
+        self._dropped = 0
+        self._failed = 0
+        self._name = secrets.token_hex(8)
+        self._numbers = itertools.count()
+        self._parts: dict[tuple[str, str, str], list[pa.RecordBatch]] = {}
+        self._parts_since = 0.0
+        self._told: tuple[float, int] = (-WARN_S, 0)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._write_until_closed, name="prediction-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Requests that are not in the log because the queue was full."""
+        return self._dropped
+
+    @property
+    def failed(self) -> int:
+        """Requests that are not in the log because they could not be written."""
+        return self._failed
+
+    def add(self, model: ServedModel, request: Request, answer: Answer, started: float, id: str = "") -> str:  # noqa: A002
+        """Log what was answered to a request that arrived at `started`, of time.perf_counter(). Never waits.
+
+        Returns the request's id, which is made up if it has none.
+        """
+        id = id or f"{self._name}-{next(self._numbers):x}"  # noqa: A001
+        size = ENTRY_BYTES + len(id) + _bytes_of(request.feeds.values()) + _bytes_of(answer.outputs)
+        if self._added_bytes - self._taken_bytes + size > self._limits.queue_bytes:
+            self._dropped += 1
+            return id
+        latency_s = time.perf_counter() - started
+        arrived = time.time_ns() - int(latency_s * 1e9)
+        entry = Entry(
+            model.name, model.digest, model.signature, id, arrived, latency_s,
+            request.rows, request.feeds, answer.outputs,
+        )  # fmt: skip
+        self._added_bytes += size
+        self._entries.append((entry, size))
+        return id
+
+    def close(self) -> None:
+        """Write what is there, and end. It takes as long as the disk does."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _write_until_closed(self) -> None:
+        while not self._stopping.wait(LOOK_S):
+            while self._take():
+                time.sleep(PAUSE_S)
+            self._write_parts(is_due=self._is_due())
+            self._tell_losses()
+        while self._take():
+            pass
+        self._write_parts(is_due=True)
+        self._told = (-WARN_S, self._told[1])
+        self._tell_losses()
+
+    def _take(self) -> bool:
+        """Make columns of some entries. Whether there were any."""
+        taken = [self._entries.popleft() for _ in range(min(CHUNK, len(self._entries)))]
+        groups: dict[tuple[str, str, str], list[Entry]] = {}
+        for entry, _ in taken:
+            groups.setdefault(_part_of(entry), []).append(entry)
+        for part, entries in groups.items():
+            try:
+                batch = batch_of(entries)
+            except Exception:
+                log.exception("predictions could not be logged")
+                self._failed += len(entries)
+                continue
+            self._parts_since = self._parts_since if self._parts else time.monotonic()
+            self._parts.setdefault(part, []).append(batch)
+        self._taken_bytes += sum(size for _, size in taken)
+        return bool(taken)
+
+    def _is_due(self) -> bool:
+        size = sum(batch.nbytes for batches in self._parts.values() for batch in batches)
+        return size >= self._limits.part_bytes or time.monotonic() - self._parts_since >= self._limits.part_s
+
+    def _write_parts(self, *, is_due: bool) -> None:
+        if not is_due:
+            return
+        parts, self._parts = self._parts, {}
+        for (model, _, day), batches in parts.items():
+            try:
+                write_part(self._folder, model, day, pa.Table.from_batches(batches).combine_chunks())
+            except OSError as error:
+                requests = sum(int((batch["row"].to_numpy() == 0).sum()) for batch in batches)
+                self._failed += requests
+                reason = error.strerror or str(error)
+                log.error("predictions of %d requests could not be logged: %s", requests, reason)  # noqa: TRY400
+
+    def _tell_losses(self) -> None:
+        last, told = self._told
+        now = time.monotonic()
+        if self._dropped > told and now - last >= WARN_S:
+            log.warning("%d requests are not logged, because the queue of the log is full", self._dropped - told)
+            self._told = (now, self._dropped)
+
+
+def _part_of(entry: Entry) -> tuple[str, str, str]:
+    day = datetime.fromtimestamp(entry.time_ns // 10**9, UTC).date()
+    return entry.model, entry.digest, day.isoformat()
+
+
+def _bytes_of(arrays: Iterable[Array]) -> int:
+    """Of text, about the bytes of the characters, too, which are not in the array."""
+    size = 0
+    for array in arrays:
+        size += array.nbytes
+        if array.dtype == object:
+            size += sum(map(len, array.flat))
+    return size
