@@ -17,6 +17,7 @@ def serve(
     ),
     host: str = option("127.0.0.1", help="The address to listen on. Others than this machine need another one."),
     port: int = option(8080, min=0, max=65535, help="The port for HTTP; 0 is any that is free."),
+    grpc_port: int = option(8081, min=0, max=65535, help="The port for gRPC; 0 is any that is free."),
     max_batch: int = option(64, min=1, help="Rows of different requests that are predicted in one run."),
     max_delay_ms: float = option(0.0, min=0, help="How long a lone request waits for others."),
     queue: int = option(1024, min=1, help="Requests that may wait for each model; more are answered with 429."),
@@ -28,7 +29,7 @@ def serve(
     """Answer requests with a model's predictions, until SIGTERM.
 
     \b
-    Speaks MLflow's scoring protocol (/invocations) and the Open Inference Protocol (/v2).
+    Speaks MLflow's scoring protocol (/invocations) and the Open Inference Protocol (/v2, and gRPC).
 
     \b
     Example:
@@ -39,6 +40,7 @@ def serve(
     from mlops_kit.modes.online.limits import Limits
 
     try:
+        from mlops_kit.modes.online.grpc.server import reserve
         from mlops_kit.modes.online.server import ServeJob, listen
         from mlops_kit.modes.online.server import serve as run
     except ModuleNotFoundError as error:
@@ -55,11 +57,12 @@ def serve(
     )
     job = ServeJob(_named(bundles), host, port, limits)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    with listen(host, port) as listener:
-        address = listener.getsockname()
-        console.print_line(f"http://{address[0]}:{address[1]}")
+    with listen(host, port) as listener, reserve(host, grpc_port) as grpc_held:
+        for scheme, held in (("http", listener), ("grpc", grpc_held)):
+            address = held.getsockname()
+            console.print_line(f"{scheme}://{address[0]}:{address[1]}")
         sys.stdout.flush()
-        run(job, listener, __version__)
+        run(job, listener, grpc_held, __version__)
 
 
 def _named(bundles: list[str]) -> dict[str, str]:

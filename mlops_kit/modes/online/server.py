@@ -5,13 +5,15 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import uvicorn
 import uvloop
 
 from mlops_kit.errors import MlkitError, UsageError
+from mlops_kit.modes.online.grpc.server import GrpcDoor
 from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.models import Models
@@ -50,23 +52,27 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(job: ServeJob, listener: socket.socket, version: str) -> None:
-    """Answer on a listening socket until SIGTERM or SIGINT; then answer what has begun, and return.
+def serve(job: ServeJob, listener: socket.socket, grpc_held: socket.socket, version: str) -> None:
+    """Answer on a listening socket, and for gRPC on the address of one that is held, until SIGTERM or SIGINT.
+
+    Then answer what has begun, and return.
 
     Raises BundleError or UsageError for a model that cannot be served.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(job, listener, version))
+        runner.run(_serve(job, listener, grpc_held.getsockname(), version))
 
 
-async def _serve(job: ServeJob, listener: socket.socket, version: str) -> None:
+async def _serve(job: ServeJob, listener: socket.socket, grpc_address: Sequence[Any], version: str) -> None:
     models = Models(job.models, job.limits)
+    door = GrpcDoor(models, job.limits, version)
     app = App(models, job.limits, version)
     server = _Server(app, job.limits)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
+    await door.start(grpc_address[0], grpc_address[1])
     answering = asyncio.create_task(server.serve([listener]))
     cutting = asyncio.create_task(app.cut_slow_clients())
     try:
@@ -76,9 +82,11 @@ async def _serve(job: ServeJob, listener: socket.socket, version: str) -> None:
         app.is_draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(job.limits.drain_s):
+                await door.stop(job.limits.drain_s)
                 await models.drain()
     finally:
         cutting.cancel()
+        await door.stop(0)
         server.should_exit = True
         await answering
     log.info("stopped")
