@@ -28,7 +28,7 @@ NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 LITTLE = {dtype: np.dtype(dtype).newbyteorder("<") for dtype in NAMES if dtype != "string"}
 """How numbers are in the binary representation."""
 
-NAMES_OF_ARRAYS = {np.dtype(dtype): name for dtype, name in NAMES.items() if dtype != "string"} | {
+NAMES_OF_ARRAYS: dict[Any, str] = {np.dtype(dtype): name for dtype, name in NAMES.items() if dtype != "string"} | {
     np.dtype(object): "BYTES"
 }
 MOST_DIMENSIONS = 16
