@@ -9,7 +9,7 @@ PROJECT := $(DEMO)/eta
 FLIGHT := {"carrier":"B6","origin":"JFK","dest":"BOS","distance":187,"dep_delay":25,"weekday":5,"hour":18,"minute":30,"temp":39.9,"wind_speed":12.7,"visib":10}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test lint bench docs proto clean
 
 help: ## List what can be done here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: $(VENV)/$(EXTRAS)-is-installed ## Measure, and print ratios and targets
 
 docs: $(VENV)/$(EXTRAS)-is-installed ## Write the command reference of the README anew from --help
 	$(BIN)/python -m tests.docs.reference README.md
+
+proto: $(VENV)/$(EXTRAS)-is-installed ## Compile the messages of the gRPC protocol anew
+	$(BIN)/python -m tests.modes.online.grpc.compile_proto
 
 clean: ## Remove what was made
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

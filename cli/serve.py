@@ -30,6 +30,7 @@ def serve(
     ),
     host: str = option("127.0.0.1", help="The address to listen on. Others than this machine need another one."),
     port: int = option(8080, min=0, max=65535, help="The port for HTTP; 0 is any that is free."),
+    grpc_port: int = option(8081, min=0, max=65535, help="The port for gRPC; 0 is any that is free."),
     workers: int = option(1, min=1, help="Processes that share the port; each loads the models."),
     watch: bool = option(False, help="Serve what a link such as `current`, or a registry alias, points to next."),
     model_root: str | None = option(None, help="Let clients with the admin key load bundles below this folder."),
@@ -52,7 +53,7 @@ def serve(
     """Answer requests with a model's predictions, until SIGTERM.
 
     \b
-    Speaks MLflow's scoring protocol (/invocations) and the Open Inference Protocol (/v2).
+    Speaks MLflow's scoring protocol (/invocations) and the Open Inference Protocol (/v2, and gRPC).
 
     \b
     Example:
@@ -65,7 +66,7 @@ def serve(
 
     try:
         from mlops_kit.modes.online.job import ServeJob
-        from mlops_kit.modes.online.listening import listen
+        from mlops_kit.modes.online.listening import listen, reserve
         from mlops_kit.modes.online.logs import set_up_logging
         from mlops_kit.modes.online.prediction_log.parts import prepare_folder
         from mlops_kit.modes.online.processes.supervisor import supervise
@@ -82,31 +83,33 @@ def serve(
         drain_s=drain_s,
     )
     keys, tls = _keys(api_key_file, admin_key_file), _tls(tls_cert, tls_key)
-    job = ServeJob(
-        _named(bundles),
-        __version__,
-        host,
-        port,
-        workers=workers,
-        is_watching=watch,
-        model_root=model_root,
-        log_format=log_format.value,
-        limits=limits,
-        keys=keys,
-        tls=tls,
-        log_folder=str(log_predictions) if log_predictions else None,
-    )
     if log_predictions:
         prepare_folder(log_predictions)
     set_up_logging(log_format.value)
-    with listen(host, port) as listener:
-        address = listener.getsockname()
-        for danger in exposures(address[0], keys, tls):
+    with listen(host, port) as listener, reserve(host, grpc_port) as held:
+        job = ServeJob(
+            _named(bundles),
+            __version__,
+            grpc_address=held.getsockname()[:2],
+            workers=workers,
+            is_watching=watch,
+            model_root=model_root,
+            log_format=log_format.value,
+            limits=limits,
+            keys=keys,
+            tls=tls,
+            log_folder=str(log_predictions) if log_predictions else None,
+        )
+        for danger in exposures(listener.getsockname()[0], keys, tls):
             console.note(f"warning: {danger}")
-        scheme = "https" if tls else "http"
-        console.print_line(f"{scheme}://{address[0]}:{address[1]}")
+        for scheme, door in (("http", listener), ("grpc", held)):
+            console.print_line(_url(scheme + "s" if tls else scheme, *door.getsockname()[:2]))
         sys.stdout.flush()
         supervise(job, listener)
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _named(bundles: list[str]) -> dict[str, str]:

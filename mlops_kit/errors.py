@@ -19,6 +19,7 @@ MlkitError                  what happened, why, what to try next
 │   ├── TooLargeError           its body is larger than allowed
 │   ├── UnsupportedMediaTypeError
 │   ├── ModelNotFoundError
+│   ├── NotReadyError           its model is not loaded yet
 │   ├── UnauthorizedError       it has no key, or a wrong one
 │   └── ForbiddenError          its key does not allow it, or nobody's does
 └── InputError              rows that the model cannot take
@@ -166,6 +167,13 @@ class ModelNotFoundError(RequestError):
 
     def __init__(self, name: str, fix: str = "") -> None:
         super().__init__(f"there is no model {name!r}", fix=fix)
+
+
+class NotReadyError(RequestError):
+    """The model is there, but not loaded yet."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the model {name!r} is not loaded yet", fix="send it again in a moment")
 
 
 class UnauthorizedError(RequestError):

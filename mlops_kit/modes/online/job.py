@@ -14,8 +14,7 @@ class ServeJob:
 
     models: Mapping[str, str]
     version: str
-    host: str = "127.0.0.1"
-    port: int = 8080
+    grpc_address: tuple[str, int] = ("127.0.0.1", 8081)
     workers: int = 1
     is_watching: bool = False
     model_root: str | None = None

@@ -1,4 +1,4 @@
-"""The port, which all workers share."""
+"""The ports, which all workers share."""
 
 import socket
 
@@ -23,3 +23,22 @@ def listen(host: str, port: int) -> socket.socket:
         why = error.strerror or str(error)
         raise UsageError(f"cannot listen on {host}:{port}", why, "choose another --port or --host") from error
     return listener
+
+
+def reserve(host: str, port: int) -> socket.socket:
+    """Hold a port for the processes that will listen on it; port 0 is any that is free.
+
+    Raises UsageError if somebody else has it: sharing a port needs no consent of those who have it already.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+        held = socket.socket(family, kind, protocol)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(address)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UsageError(f"cannot listen on {host}:{port}", why, "choose another --grpc-port") from error
+    return held

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mlops_kit.errors import BundleError, ModelNotFoundError, suggestion
+from mlops_kit.errors import BundleError, ModelNotFoundError, NotReadyError, suggestion
 from mlops_kit.loading import load
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.metrics.counters import ModelMeter
@@ -56,10 +56,15 @@ class Models:
         return slot.meter if slot else None
 
     def find(self, name: str, version: str = "") -> ServedModel:
-        """The model that answers to a name. Raises ModelNotFoundError, also for a version that is not served."""
+        """The model that answers to a name. Raises NotReadyError if it is not loaded yet.
+
+        Raises ModelNotFoundError, also for a version that is not served.
+        """
         model = self.slot(name).model
-        if model is None or version not in ("", model.version):
-            raise ModelNotFoundError(f"{name}, version {version}" if model else name)
+        if model is None:
+            raise NotReadyError(name)
+        if version not in ("", model.version):
+            raise ModelNotFoundError(f"{name}, version {version}")
         return model
 
     async def prepare(self, name: str, path: str) -> str:

@@ -19,10 +19,11 @@ ADMIN_KEY = "the-key-of-an-administrator"
 
 @dataclass(frozen=True)
 class RunningServer:
-    """`url` has no slash at its end."""
+    """`url` has no slash at its end; `grpc_address` is host and port."""
 
     process: "subprocess.Popen[str]"
     url: str
+    grpc_address: str
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=20, **options)
@@ -47,13 +48,14 @@ class RunningServer:
 @contextmanager
 def serving(*words: object, **environment: str) -> Iterator[RunningServer]:
     """`mlkit serve WORDS` on a port of its own, once it is ready."""
-    command = [*COMMAND, "serve", *map(str, words), "--port", "0"]
+    command = [*COMMAND, "serve", *map(str, words), "--port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
     )
     try:
         assert process.stdout is not None
-        server = RunningServer(process, process.stdout.readline().strip())
+        url, grpc_url = (process.stdout.readline().strip() for _ in range(2))
+        server = RunningServer(process, url, grpc_url.removeprefix("grpc://"))
         _await_ready(server)
         yield server
     finally:

@@ -7,7 +7,7 @@ from functools import partial
 
 from mlops_kit.errors import MlkitError
 from mlops_kit.modes.online.admin import Admin
-from mlops_kit.modes.online.http.failures import mlflow_error, oip_error, status_of
+from mlops_kit.modes.online.http.failures import mlflow_error, oip_error
 from mlops_kit.modes.online.http.health import Health
 from mlops_kit.modes.online.http.messages import DisconnectedError, Receive, Scope, Send, authorization
 from mlops_kit.modes.online.http.operations import Operations
@@ -19,6 +19,7 @@ from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.prediction_log.log import PredictionLog
+from mlops_kit.modes.online.statuses import status_of
 
 log = logging.getLogger("mlkit.serve")
 

@@ -1,41 +1,14 @@
-"""From an error to a status, and to what each protocol says with it."""
+"""How each protocol tells a failure."""
 
 from collections.abc import Callable
 
 import orjson
 
-from mlops_kit.errors import (
-    BundleError,
-    DeadlineError,
-    ForbiddenError,
-    InputError,
-    MlkitError,
-    ModelNotFoundError,
-    OverloadedError,
-    ReadTimeoutError,
-    TooLargeError,
-    UnauthorizedError,
-    UnsupportedMediaTypeError,
-    UsageError,
-)
 from mlops_kit.modes.online.http.messages import Response
 
 Failure = Callable[[int, str], Response]
 """A status and a message, in a protocol's form."""
 
-STATUSES: tuple[tuple[type[MlkitError], int], ...] = (
-    (OverloadedError, 429),
-    (DeadlineError, 504),
-    (ModelNotFoundError, 404),
-    (TooLargeError, 413),
-    (UnsupportedMediaTypeError, 415),
-    (UnauthorizedError, 401),
-    (ForbiddenError, 403),
-    (ReadTimeoutError, 408),
-    (InputError, 400),
-    (UsageError, 400),
-    (BundleError, 400),
-)
 CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
@@ -53,11 +26,6 @@ CODES = {
 RETRY_AFTER = (b"retry-after", b"1")
 HEADERS = {401: (b"www-authenticate", b"Bearer"), 429: RETRY_AFTER, 503: RETRY_AFTER}
 """Status → the header that tells the client what to do."""
-
-
-def status_of(error: MlkitError) -> int:
-    """500 for what is not the caller's to mend."""
-    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
 
 
 def mlflow_error(status: int, message: str) -> Response:

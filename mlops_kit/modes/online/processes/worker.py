@@ -20,6 +20,7 @@ from mlops_kit.errors import MlkitError
 from mlops_kit.modes.facts import facts_of
 from mlops_kit.modes.memory import resident_memory
 from mlops_kit.modes.online.admin import Admin
+from mlops_kit.modes.online.grpc.server import GrpcDoor
 from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.http.server import HttpServer
 from mlops_kit.modes.online.logs import set_up_logging
@@ -56,6 +57,7 @@ class Worker:
         self._lost_before = self._slot[layout.log_dropped]
         self._app = App(self._models, start.job, counters, self._admin, self._predictions)
         self._http = HttpServer(self._app, start.job, traffic)
+        self._grpc = GrpcDoor(self._models, start.job, self._predictions)
 
     async def run(self) -> None:
         """Answer until told to stop, or until the supervisor is gone."""
@@ -73,22 +75,32 @@ class Worker:
     async def _serve(self, tasks: asyncio.TaskGroup, conversation: "asyncio.Task[None]") -> None:
         loading = tasks.create_task(self._load())
         if not self._start.is_replacement:
-            self._http.open(self._listener)
+            await self._open()
         await asyncio.wait((loading, conversation), return_when=asyncio.FIRST_COMPLETED)
         if loading.done() and loading.result():
             if self._start.is_replacement:
-                self._http.open(self._listener)
+                await self._open()
             self._slot[self._layout.is_ready] = 1
             self._channel.send(Ready())
             await conversation
-            self._app.health.is_draining = True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.drain_s):
-                    await self._models.drain()
+            await self._drain()
         loading.cancel()
         await self._http.close()
+        await self._grpc.stop(0)
         if self._predictions:
             await asyncio.to_thread(self._predictions.close)
+
+    async def _open(self) -> None:
+        await self._grpc.start()
+        self._http.open(self._listener)
+
+    async def _drain(self) -> None:
+        """Answer what has begun, for so long as is allowed."""
+        self._app.health.is_draining = self._grpc.is_draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.drain_s):
+                await self._grpc.stop(self._limits.drain_s)
+                await self._models.drain()
 
     async def _load(self) -> bool:
         try:

@@ -25,6 +25,12 @@ DATATYPES = {
 """The protocol's name of each dtype."""
 
 NAMES = {dtype: name for name, dtype in DATATYPES.items()}
+LITTLE = {dtype: np.dtype(dtype).newbyteorder("<") for dtype in NAMES if dtype != "string"}
+"""How numbers are in the binary representation."""
+
+NAMES_OF_ARRAYS: dict[Any, str] = {np.dtype(dtype): name for dtype, name in NAMES.items() if dtype != "string"} | {
+    np.dtype(object): "BYTES"
+}
 MOST_DIMENSIONS = 16
 LENGTH = struct.Struct("<I")
 
@@ -66,10 +72,11 @@ def from_bytes(name: str, dtype: str, shape: tuple[int, ...], count: int, data: 
     """A tensor in the binary representation."""
     if dtype == "string":
         return InputTensor(name, _texts(name, data, count).reshape(shape))
-    wanted = count * np.dtype(dtype).itemsize
-    if len(data) != wanted:
-        raise InputError(f"input {name!r} has {len(data)} bytes", f"its shape and datatype say {wanted}")
-    return InputTensor(name, np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape))
+    little = LITTLE[dtype]
+    if len(data) != count * little.itemsize:
+        why = f"its shape and datatype say {count * little.itemsize}"
+        raise InputError(f"input {name!r} has {len(data)} bytes", why)
+    return InputTensor(name, np.frombuffer(data, little).reshape(shape))
 
 
 def to_bytes(values: Array) -> bytes:
@@ -77,12 +84,12 @@ def to_bytes(values: Array) -> bytes:
     if values.dtype == object:
         encoded = [str(value).encode() for value in values.flat]
         return b"".join(part for text in encoded for part in (LENGTH.pack(len(text)), text))
-    return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def datatype_of(values: Array) -> str:
     """The protocol's name of an output's dtype."""
-    return "BYTES" if values.dtype == object else NAMES[values.dtype.name]
+    return NAMES_OF_ARRAYS[values.dtype]
 
 
 def request_of(model: ServedModel, tensors: Sequence[InputTensor]) -> Request:
@@ -98,6 +105,10 @@ def request_of(model: ServedModel, tensors: Sequence[InputTensor]) -> Request:
         raise MissingColumnsError(missing, by_name)
     if unknown := [name for name in by_name if name not in names]:
         raise InputError(f"the model has no input {listed(unknown)}", f"it has {listed(names)}")
+    if all(values.size == 1 and values.ndim < 3 for values in by_name.values()) and not any(
+        column.shape for column in columns
+    ):
+        return model.row({name: values.item() for name, values in by_name.items()})
     shaped = {
         column.name: _without_last(by_name[column.name]) if not column.shape else by_name[column.name]
         for column in columns
@@ -110,6 +121,8 @@ def _request_of_matrix(model: ServedModel, tensor: InputTensor) -> Request:
     if values.ndim != 2 or values.shape[1] != len(columns):
         why = f"the model takes {len(columns)} columns: shape [rows, {len(columns)}], or one input for each"
         raise InputError(f"input {tensor.name!r} has the shape {list(values.shape)}", why)
+    if len(values) == 1:
+        return model.row({column.name: value for column, value in zip(columns, values[0].tolist(), strict=True)})
     return model.columns({column.name: values[:, index] for index, column in enumerate(columns)})
 
 
