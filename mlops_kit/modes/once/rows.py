@@ -105,13 +105,14 @@ def _columns_of_rows(rows: Sequence[Any], signature: Signature) -> dict[str, Arr
 
 def _column(values: list[Any], column: Column) -> Array:
     if column.shape:
-        return _nested(values, column)
+        return nested_column(values, column)
     array = np.empty(len(values), object)
     array[:] = values
     return array
 
 
-def _nested(values: list[Any], column: Column) -> Array:
+def nested_column(values: list[Any], column: Column) -> Array:
+    """The values of a column that has a shape. Raises ColumnValueError where they differ in theirs."""
     try:
         return np.array(values)
     except ValueError as error:

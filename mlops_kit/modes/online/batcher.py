@@ -56,11 +56,11 @@ class Batcher:
         max_rows: int,
         max_requests: int,
         max_delay_s: float = 0.0,
-        on_run: Callable[[int], None] = lambda _rows: None,
+        on_run: Callable[[int, float], None] = lambda _rows, _seconds: None,
     ) -> None:
         """`max_rows` is the size of a batch, which a lone request may exceed; `max_requests` that of the queue.
 
-        `on_run` is told the rows of each run.
+        `on_run` is told the rows of each run, and how many seconds it took.
         """
         self._run = run
         self._on_run = on_run
@@ -115,7 +115,7 @@ class Batcher:
         outputs = self._run(feeds, rows)
         seconds = time.perf_counter() - started
         self._learn(seconds, rows)
-        self._on_run(rows)
+        self._on_run(rows, seconds)
         return Answer(outputs, 0.0, seconds, rows)
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class Batcher:
     def _settle(self, batch: Sequence[_Waiting], results: "_Results", started: float) -> None:
         rows = sum(waiting.rows for waiting in batch)
         self._learn(results.seconds, rows)
-        self._on_run(rows)
+        self._on_run(rows, results.seconds)
         for waiting, outcome in zip(batch, results.outcomes, strict=True):
             if waiting.future.done():
                 continue

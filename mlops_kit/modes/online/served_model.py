@@ -41,7 +41,7 @@ class ServedModel:
             max_rows=limits.max_batch,
             max_requests=limits.queue,
             max_delay_s=limits.max_delay_s,
-            on_run=meter.observe_batch,
+            on_run=meter.observe_run,
         )
 
     @property

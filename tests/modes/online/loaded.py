@@ -4,16 +4,15 @@ from pathlib import Path
 
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.metrics.counters import ModelMeter, SharedCounters
-from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.traffic import Traffic
 
 
-def make_models(*names: str, limits: Limits) -> Models:
+def make_models(counters: SharedCounters, limits: Limits) -> Models:
     """Not loaded yet."""
-    counters = SharedCounters(Layout(names), 2)
     slot = counters.slot(0)
-    return Models({name: ModelMeter(counters.layout.models[name], slot) for name in names}, limits, Traffic())
+    meters = {name: ModelMeter(layout, slot) for name, layout in counters.layout.models.items()}
+    return Models(meters, limits, Traffic())
 
 
 async def load(models: Models, name: str, bundle: Path) -> None:

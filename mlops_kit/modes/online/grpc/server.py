@@ -12,12 +12,13 @@ from grpc_reflection.v1alpha import reflection
 from mlops_kit.errors import UsageError
 from mlops_kit.modes.online.grpc.health import Health, Readiness
 from mlops_kit.modes.online.grpc.proto import messages
-from mlops_kit.modes.online.grpc.service import SERVICE, Authorize, Metadata, Service, Statistics
+from mlops_kit.modes.online.grpc.service import SERVICE, Authorize, Metadata, Service
 from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.prediction_log.log import PredictionLog
+from mlops_kit.modes.online.statistics import Statistics
 
 OPEN = ("ServerLive", "ServerReady", "ModelReady")
 """Calls that need no key, as health needs none."""
@@ -36,15 +37,13 @@ class GrpcDoor:
         self,
         models: Models,
         job: ServeJob,
+        statistics: Statistics,
         predictions: PredictionLog | None = None,
-        statistics: Statistics | None = None,
     ) -> None:
         self._job = job
         self._readiness = Readiness(models, SERVICE)
         authorize = _authorizer(job.keys) if job.keys.are_needed else None
-        self._service = Service(
-            models, job.limits, job.version, self._readiness, authorize, statistics, predictions
-        )
+        self._service = Service(models, job, self._readiness, statistics, authorize, predictions)
         self._server: grpc.aio.Server | None = None
 
     @property

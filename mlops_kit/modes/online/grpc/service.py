@@ -19,10 +19,11 @@ from mlops_kit.modes.online.grpc.failures import code_of, details_of
 from mlops_kit.modes.online.grpc.health import Readiness
 from mlops_kit.modes.online.grpc.inference import format_answer, parse_inference
 from mlops_kit.modes.online.grpc.proto import messages
-from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.prediction_log.log import PredictionLog
 from mlops_kit.modes.online.protocols import oip_rest
+from mlops_kit.modes.online.statistics import Statistics
 from mlops_kit.modes.online.statuses import status_of
 
 log = logging.getLogger("mlkit.serve")
@@ -36,9 +37,6 @@ Metadata = Sequence[tuple[str, str | bytes]]
 Authorize = Callable[[str, Metadata], None]
 """The call's name and the client's metadata. Raises UnauthorizedError."""
 
-Statistics = Callable[[str, str], dict[str, Any]]
-"""A model's name and version, or empty ones for all → Triton's JSON document of statistics."""
-
 Asked = TypeVar("Asked", bound=Message)
 
 
@@ -48,17 +46,16 @@ class Service:
     def __init__(
         self,
         models: Models,
-        limits: Limits,
-        version: str,
+        job: ServeJob,
         readiness: Readiness,
+        statistics: Statistics,
         authorize: Authorize | None,
-        statistics: Statistics | None,
         predictions: PredictionLog | None,
     ) -> None:
         self._models = models
         self._log = predictions
-        self._timeout_s = limits.timeout_s
-        self._version = version
+        self._timeout_s = job.limits.timeout_s
+        self._version = job.version
         self._readiness = readiness
         self._authorize = authorize
         self._statistics = statistics
@@ -72,10 +69,9 @@ class Service:
             "ServerMetadata": (messages.ServerMetadataRequest, self._server_metadata),
             "ModelMetadata": (messages.ModelMetadataRequest, self._model_metadata),
             "ModelInfer": (messages.ModelInferRequest, self._infer),
+            "ModelStatistics": (messages.ModelStatisticsRequest, self._model_statistics),
             "RepositoryIndex": (messages.RepositoryIndexRequest, self._repository_index),
         }
-        if self._statistics:
-            calls["ModelStatistics"] = (messages.ModelStatisticsRequest, self._model_statistics)
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             name: grpc.unary_unary_rpc_method_handler(self._answerer(name, *call)) for name, call in calls.items()
         }
@@ -119,17 +115,14 @@ class Service:
         return messages.ModelReadyResponse(ready=self._readiness.of(asked.name) or False)
 
     async def _server_metadata(self, _asked: messages.ServerMetadataRequest, _context: Context) -> Message:
-        extensions = ["statistics"] if self._statistics else []
-        return messages.ServerMetadataResponse(name="mlkit", version=self._version, extensions=extensions)
+        return messages.ServerMetadataResponse(name="mlkit", version=self._version, extensions=["statistics"])
 
     async def _model_metadata(self, asked: messages.ModelMetadataRequest, _context: Context) -> Message:
         document = oip_rest.describe(self._models.find(asked.name, asked.version))
         return ParseDict(document, messages.ModelMetadataResponse(), ignore_unknown_fields=True)
 
     async def _model_statistics(self, asked: messages.ModelStatisticsRequest, _context: Context) -> Message:
-        if asked.name:
-            self._models.find(asked.name, asked.version)
-        document = self._statistics(asked.name, asked.version) if self._statistics else {}
+        document = self._statistics.describe(asked.name, asked.version)
         return ParseDict(document, messages.ModelStatisticsResponse(), ignore_unknown_fields=True)
 
     async def _repository_index(self, asked: messages.RepositoryIndexRequest, _context: Context) -> Message:

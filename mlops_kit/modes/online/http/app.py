@@ -18,7 +18,9 @@ from mlops_kit.modes.online.http.routes import Methods, Route, Routes
 from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.pages.pages import Pages
 from mlops_kit.modes.online.prediction_log.log import PredictionLog
+from mlops_kit.modes.online.statistics import Statistics
 from mlops_kit.modes.online.statuses import status_of
 
 log = logging.getLogger("mlkit.serve")
@@ -41,7 +43,9 @@ class App:
         self._models = models
         self._keys = job.keys if job.keys.are_needed else None
         self.reader = BodyReader(job.limits)
-        self.health = Health(models, counters, job.version)
+        statistics = Statistics(models, counters)
+        self.health = Health(models, counters, statistics, job.version)
+        self._pages = Pages(models, job.version, needs_key=job.keys.are_needed)
         self._predictions = Predictions(models, job.limits, self.reader, predictions)
         self._operations = Operations(models, counters, admin, self.reader, job.keys)
         self._routes = self._build_routes()
@@ -79,8 +83,11 @@ class App:
             "/v2": {"GET": Route(health.describe_server, oip_error)},
             "/v2/health/live": {"GET": Route(health.live, oip_error)},
             "/v2/health/ready": {"GET": Route(health.ready, oip_error)},
+            "/v2/models/stats": {"GET": Route(partial(health.tell_statistics, "", ""), oip_error)},
             "/v2/repository/index": {"POST": Route(operations.index, oip_error)},
         }
+        for path, handler in (self._pages.public_routes | self._pages.routes).items():
+            exact[path] = {"GET": Route(handler, mlflow_error)}
         names = [slot.name for slot in self._models]
         for name in names:
             exact[f"/models/{name}/invocations"] = self._invocations(name)
@@ -117,5 +124,6 @@ class App:
         return {
             "": {"GET": Route(partial(self.health.describe_model, name, version), oip_error)},
             "/ready": {"GET": Route(partial(self.health.model_ready, name, version), oip_error)},
+            "/stats": {"GET": Route(partial(self.health.tell_statistics, name, version), oip_error)},
             "/infer": {"POST": Route(infer, oip_error, "oip", meter)},
         }

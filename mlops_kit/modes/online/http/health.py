@@ -7,6 +7,7 @@ from mlops_kit.modes.online.http.messages import Receive, Response, Scope
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.protocols import oip_rest
+from mlops_kit.modes.online.statistics import Statistics
 
 EXTENSIONS = ("binary_tensor_data", "statistics", "model_repository")
 
@@ -14,7 +15,8 @@ EXTENSIONS = ("binary_tensor_data", "statistics", "model_repository")
 class Health:
     """What anybody may ask. `is_draining` is set once the server is to stop."""
 
-    def __init__(self, models: Models, counters: SharedCounters, version: str) -> None:
+    def __init__(self, models: Models, counters: SharedCounters, statistics: Statistics, version: str) -> None:
+        self._statistics = statistics
         self._counters = counters
         self._models = models
         self._version = version
@@ -54,6 +56,10 @@ class Health:
         if refusal := self._models.slot(name).refusal:
             document["parameters"]["refused"] = refusal
         return Response(200, orjson.dumps(document))
+
+    async def tell_statistics(self, name: str, version: str, _scope: Scope, _receive: Receive) -> Response:
+        """A model's statistics; those of all models, without a name."""
+        return Response(200, orjson.dumps(self._statistics.describe(name, version)))
 
     async def model_ready(self, name: str, version: str, _scope: Scope, _receive: Receive) -> Response:
         """A model's readiness."""

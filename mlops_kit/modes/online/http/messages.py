@@ -15,6 +15,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON = b"application/json"
 CODINGS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 
+MOST_DIGITS = 18
+
 
 class DisconnectedError(Exception):
     """The client went away before its request was complete."""
@@ -40,6 +42,9 @@ class Response:
         await send({"type": "http.response.body", "body": self.body})
 
 
+Handler = Callable[[Scope, Receive], Awaitable[Response]]
+
+
 def header(scope: Scope, name: bytes) -> bytes:
     """The first header of this name, in lower case; empty if there is none."""
     for key, value in scope["headers"]:
@@ -52,6 +57,16 @@ def authorization(scope: Scope) -> bytes:
     """What the request says about its right to be answered; X-API-Key is taken for a bearer's key."""
     key = header(scope, b"x-api-key")
     return b"Bearer " + key if key else header(scope, b"authorization")
+
+
+def whole_number(scope: Scope, name: bytes, unit: str) -> int | None:
+    """What a header says; None if there is none. Raises InputError for anything else."""
+    value = header(scope, name)
+    if not value:
+        return None
+    if not value.isdigit() or len(value) > MOST_DIGITS:
+        raise InputError(f"{name.decode()} is no number of {unit}")
+    return int(value)
 
 
 async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:

@@ -2,12 +2,10 @@
 
 import re
 
-OPEN = frozenset(
-    ("/", "/docs", "/openapi.json", "/favicon.ico", "/ping", "/health", "/v2/health/live", "/v2/health/ready")
-)
+OPEN = frozenset(("/", "/docs", "/favicon.ico", "/ping", "/health", "/v2/health/live", "/v2/health/ready"))
 """Health, for whatever watches the server, and the pages for people, who give their key there."""
 
-OPEN_PATTERN = re.compile(r"/static/[^/]+|/v2/models/[^/]+(?:/versions/[^/]+)?/ready")
+OPEN_PATTERN = re.compile(r"/pages/[^/]+|/v2/models/[^/]+(?:/versions/[^/]+)?/ready")
 
 
 def is_open(path: str) -> bool:

@@ -4,7 +4,7 @@ import time
 
 from mlops_kit.errors import InputError
 from mlops_kit.modes.online.batcher import Answer
-from mlops_kit.modes.online.http.messages import Headers, Receive, Response, Scope, header
+from mlops_kit.modes.online.http.messages import Headers, Receive, Response, Scope, header, whole_number
 from mlops_kit.modes.online.http.reading import BodyReader
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.models import Models
@@ -55,7 +55,7 @@ class Predictions:
         body = await self._reader.read(scope, receive)
         model = self._models.find(name, version)
         read = time.perf_counter()
-        inference = oip_rest.parse_inference(model, body, _json_bytes(scope))
+        inference = oip_rest.parse_inference(model, body, whole_number(scope, JSON_BYTES_HEADER, "bytes"))
         assembled_s = time.perf_counter() - read
         if inference.timeout_s is not None:
             deadline = min(deadline, started + inference.timeout_s)
@@ -81,18 +81,12 @@ class Predictions:
     def _deadline(self, scope: Scope, started: float) -> float:
         """The server's, or an earlier one that the client asks for."""
         timeout_s = self._limits.timeout_s
-        if asked := header(scope, TIMEOUT_HEADER):
-            if not asked.isdigit() or not int(asked):
-                raise InputError("x-timeout-ms is no number of milliseconds")
-            timeout_s = min(timeout_s, int(asked) / 1000)
+        timeout_ms = whole_number(scope, TIMEOUT_HEADER, "milliseconds")
+        if timeout_ms == 0:
+            raise InputError("x-timeout-ms is no number of milliseconds")
+        if timeout_ms:
+            timeout_s = min(timeout_s, timeout_ms / 1000)
         return started + timeout_s
-
-
-def _json_bytes(scope: Scope) -> int | None:
-    text = header(scope, JSON_BYTES_HEADER)
-    if text and not text.isdigit():
-        raise InputError("Inference-Header-Content-Length is no number of bytes")
-    return int(text) if text else None
 
 
 def _response(body: oip_rest.Body, headers: Headers) -> Response:

@@ -1,15 +1,13 @@
 """From a method and a path to who answers."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
 from mlops_kit.modes.online.http.failures import Failure
-from mlops_kit.modes.online.http.messages import Receive, Response, Scope
+from mlops_kit.modes.online.http.messages import Handler, Receive, Response, Scope
 from mlops_kit.modes.online.metrics.counters import ModelMeter
-
-Handler = Callable[[Scope, Receive], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +56,6 @@ async def _refuse(allowed: Sequence[str], failure: Failure, scope: Scope, _recei
     if not allowed:
         return failure(404, f"there is nothing at {scope['path']}")
     response = failure(405, f"{scope['path']} takes {' and '.join(allowed)}")
+    if "GET" in allowed:
+        allowed = (*allowed, "HEAD")
     return Response(405, response.body, headers=((b"allow", ", ".join(allowed).encode()),))

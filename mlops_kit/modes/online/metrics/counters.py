@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 
 import numpy as np
 
-from mlops_kit.modes.online.metrics.layout import SIZE, Histogram, Layout, ModelLayout
+from mlops_kit.modes.online.metrics.layout import MOST_ROWS, SIZE, Histogram, Layout, ModelLayout
 from mlops_kit.schema import Array
 
 
@@ -70,9 +70,12 @@ class ModelMeter:
         slot[self._layout.rows] += rows
         slot[self._layout.last_at] = time.time()
 
-    def observe_batch(self, rows: int) -> None:
+    def observe_run(self, rows: int, seconds: float) -> None:
         """One run of the model."""
         _add(self._slot, self._layout.batches, rows)
+        if 0 < rows <= MOST_ROWS:
+            self._slot[self._layout.runs[rows - 1]] += 1
+            self._slot[self._layout.run_seconds[rows - 1]] += seconds
 
     def show_queue(self, requests: int) -> None:
         """How many wait now."""

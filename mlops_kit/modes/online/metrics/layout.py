@@ -19,7 +19,11 @@ BOUNDS_S = (
 
 BATCH_BOUNDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
+MOST_ROWS = 256
+"""Runs of up to so many rows are also counted for each number of rows."""
+
 SIZE = 8
+"""Bytes of a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,11 @@ class ModelLayout:
             self.stages[stage] = Histogram(place, BOUNDS_S)
             place = self.stages[stage].end
         self.batches = Histogram(place, BATCH_BOUNDS)
+        self.runs = range(self.batches.end, self.batches.end + MOST_ROWS)
+        self.run_seconds = range(self.runs.stop, self.runs.stop + MOST_ROWS)
+        first = self.run_seconds.stop
         self.rows, self.failed_s, self.last_at, self.queued, self.reloads, self.refusals, self.end = range(
-            self.batches.end, self.batches.end + 7
+            first, first + 7
         )
 
     def request(self, door: str, status: int) -> int:

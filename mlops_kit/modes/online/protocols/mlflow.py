@@ -13,7 +13,7 @@ import polars as pl
 
 from mlops_kit.errors import InputError, UnsupportedMediaTypeError
 from mlops_kit.frames import columns_of
-from mlops_kit.modes.once.rows import parse_rows
+from mlops_kit.modes.once.rows import nested_column, parse_rows
 from mlops_kit.modes.online.served_model import Request, ServedModel
 from mlops_kit.schema import Array
 
@@ -78,7 +78,9 @@ def _read_split(model: ServedModel, frame: Any) -> Request:
     names, data = frame.get("columns"), frame["data"]
     if names is None:
         names = [column.name for column in model.signature.columns]
-    if not isinstance(names, list) or not all(type(row) is list and len(row) == len(names) for row in data):
+    if not isinstance(names, list) or not all(type(name) is str for name in names):
+        raise InputError("the columns of dataframe_split are no list of names")
+    if not all(type(row) is list and len(row) == len(names) for row in data):
         raise InputError("the rows of dataframe_split are not as long as its columns")
     if not all(type(name) is str for name in names) or len(set(names)) < len(names):
         raise InputError("the columns of dataframe_split are no names, each of them once")
@@ -147,7 +149,7 @@ def _columns(model: ServedModel, lists: Mapping[str, Any], rows: int) -> Request
             continue
         values = lists[column.name]
         if column.shape:
-            columns[column.name] = np.array(values)
+            columns[column.name] = nested_column(values, column)
         else:
             columns[column.name] = np.empty(rows, object)
             columns[column.name][:] = values

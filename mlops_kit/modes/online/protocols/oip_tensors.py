@@ -32,6 +32,7 @@ NAMES_OF_ARRAYS: dict[Any, str] = {np.dtype(dtype): name for dtype, name in NAME
     np.dtype(object): "BYTES"
 }
 MOST_DIMENSIONS = 16
+MOST_ELEMENTS = 2**48
 LENGTH = struct.Struct("<I")
 
 
@@ -51,6 +52,9 @@ def check_shape(name: str, datatype: Any, shape: Any) -> tuple[str, tuple[int, .
     is_shape = isinstance(shape, (list, tuple)) and 0 < len(shape) <= MOST_DIMENSIONS
     if not is_shape or not all(type(size) is int and size >= 0 for size in shape):
         raise InputError(f"the shape of input {name!r} is no list of sizes")
+    # NumPy refuses such a shape even where another size is 0.
+    if math.prod(max(1, size) for size in shape) > MOST_ELEMENTS:
+        raise InputError(f"the shape of input {name!r} says too many elements")
     return dtype, tuple(shape), math.prod(shape)
 
 

@@ -18,12 +18,14 @@ from tritonclient.grpc import service_pb2_grpc
 
 from mlops_kit.errors import UsageError
 from mlops_kit.modes.online.grpc.server import GrpcDoor
-from mlops_kit.modes.online.grpc.service import Statistics
 from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.listening import reserve
+from mlops_kit.modes.online.metrics.counters import SharedCounters
+from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.statistics import Statistics
 from tests.modes.online.grpc.requests import raw_request
 from tests.modes.online.loaded import load, make_models
 
@@ -51,17 +53,16 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened(
-    bundle: Path, *, is_loaded: bool = True, keys: Keys = NO_KEYS, statistics: Statistics | None = None
-) -> AsyncIterator[Opened]:
+async def opened(bundle: Path, *, is_loaded: bool = True, keys: Keys = NO_KEYS) -> AsyncIterator[Opened]:
     limits = Limits(timeout_s=20)
-    models = make_models("tiny", limits=limits)
+    counters = SharedCounters(Layout(["tiny"]), 2)
+    models = make_models(counters, limits)
     if is_loaded:
         await load(models, "tiny", bundle)
     with reserve("127.0.0.1", 0) as held:
         host, port = held.getsockname()
         job = ServeJob({}, "0", (host, port), limits=limits, keys=keys)
-        door = GrpcDoor(models, job, statistics=statistics)
+        door = GrpcDoor(models, job, Statistics(models, counters))
         await door.start()
         async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
             yield Opened(door, models, f"{host}:{port}", channel)
@@ -166,8 +167,9 @@ async def test_who_may_not_ask_is_told_so_by_every_call(tiny: Path) -> None:
 
 
 async def test_statistics_are_those_of_the_rest_door(tiny: Path) -> None:
-    document = {"model_stats": [{"name": "tiny", "inference_stats": {"success": {"count": 3, "ns": 5}}, "new": 1}]}
-    async with opened(tiny, statistics=lambda _name, _version: document) as this:
+    async with opened(tiny) as this:
+        for _ in range(3):
+            await this.stub.ModelInfer(REQUEST)
         answer = await this.stub.ModelStatistics(pb.ModelStatisticsRequest(name="tiny"))
         assert (
             await code_of(this.stub.ModelStatistics(pb.ModelStatisticsRequest(name="x"))) == StatusCode.NOT_FOUND
@@ -176,10 +178,11 @@ async def test_statistics_are_those_of_the_rest_door(tiny: Path) -> None:
 
 
 async def test_two_doors_share_a_held_port(tiny: Path) -> None:
-    limits = Limits()
+    counters = SharedCounters(Layout([]), 2)
+    models = make_models(counters, Limits())
     with reserve("127.0.0.1", 0) as held:
         job = ServeJob({}, "0", held.getsockname())
-        doors = [GrpcDoor(make_models(limits=limits), job) for _ in range(2)]
+        doors = [GrpcDoor(models, job, Statistics(models, counters)) for _ in range(2)]
         for door in doors:
             await door.start()
         for door in doors:

@@ -69,7 +69,7 @@ REFUSED: dict[str, tuple[Callable[[], pb.ModelInferRequest], StatusCode, str]] =
     "two of a name": (lambda: raw_request("tiny", MATRIX, MATRIX), INVALID, "same name"),
     "too few bytes": (lambda: raw_request("tiny", ("i", "FP32", (1, 80), b"secret")), INVALID, "6 bytes"),
     "a negative shape": (lambda: raw_request("tiny", ("i", "FP32", (-1, 80), b"")), INVALID, "shape"),
-    "a huge shape": (lambda: raw_request("tiny", ("i", "FP32", (2**60, 80), b"")), INVALID, "bytes"),
+    "a huge shape": (lambda: raw_request("tiny", ("i", "FP32", (2**60, 80), b"")), INVALID, "shape"),
     "a huge shape of nothing": (lambda: raw_request("tiny", ("i", "FP32", (0, 2**60), b"")), INVALID, ""),
     "no shape": (lambda: raw_request("tiny", ("i", "FP32", (), b"1234")), INVALID, "shape"),
     "an unknown datatype": (lambda: raw_request("tiny", ("i", "FP31", (1,), b"")), INVALID, "datatype"),

@@ -1,0 +1,45 @@
+"""The files of the pages, which load nothing from elsewhere."""
+
+import hashlib
+from importlib.resources import files
+
+from mlops_kit.modes.online.http.messages import Response, Scope, header
+
+CONTENT_TYPES = {
+    "html": b"text/html; charset=utf-8",
+    "css": b"text/css; charset=utf-8",
+    "js": b"text/javascript; charset=utf-8",
+    "svg": b"image/svg+xml",
+}
+SAFETY = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+def read_static_files() -> dict[str, Response]:
+    """File name → its answer, ready to be sent."""
+    folder = files(__package__) / "static"
+    return {file.name: _response(file.name, file.read_bytes()) for file in folder.iterdir() if file.is_file()}
+
+
+def cached(body: bytes, content_type: bytes) -> Response:
+    """An answer that a browser may keep, and asks about each time."""
+    tag = b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
+    return Response(200, body, content_type, (*SAFETY, (b"cache-control", b"no-cache"), (b"etag", tag)))
+
+
+def unless_known(scope: Scope, response: Response) -> Response:
+    """304 where the client has it already."""
+    if (b"etag", header(scope, b"if-none-match")) in response.headers:
+        return Response(304, b"", response.content_type, response.headers)
+    return response
+
+
+def _response(name: str, body: bytes) -> Response:
+    return cached(body, CONTENT_TYPES[name.rpartition(".")[2]])
