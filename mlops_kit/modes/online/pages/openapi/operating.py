@@ -12,8 +12,8 @@ INDEX = {
     ),
 }
 LOAD = (
-    "Fetches the bundle anew, checks it beside the one that answers, and lets it answer in all workers. It needs a "
-    "key of `--admin-key-file`. With `parameters.path`, a bundle below `--model-root` takes its place."
+    "Fetches the bundle anew, checks it beside the one that answers, and lets it answer in all workers. It needs "
+    "a key of `--admin-key-file`. With `parameters.path`, a bundle below `--model-root` takes its place."
 )
 
 
