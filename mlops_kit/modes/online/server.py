@@ -14,6 +14,7 @@ import uvloop
 
 from mlops_kit.errors import MlkitError, UsageError
 from mlops_kit.modes.online.http.app import App
+from mlops_kit.modes.online.http.connection import Connection, cut_stuck
 from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.models import Models
@@ -23,7 +24,8 @@ from mlops_kit.modes.online.tls import Tls
 log = logging.getLogger("mlkit.serve")
 
 BACKLOG = 2048
-LOOK_S = 0.05
+LOOK_TICKS = 3
+"""Tenths of a second between looks for clients that are stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             access_log=False,
@@ -129,6 +131,13 @@ class _Server(uvicorn.Server):
             ssl_context_factory=(lambda _config, _default: tls.context()) if tls else None,
         )
         super().__init__(config)
+        self._read_timeout_s = job.limits.read_timeout_s
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second. Whether to stop."""
+        if counter % LOOK_TICKS == 0:
+            cut_stuck(self.server_state.connections, self._read_timeout_s)
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ import orjson
 
 from mlops_kit.errors import InputError, MlkitError, ReadTimeoutError
 from mlops_kit.modes.online.batcher import Answer
+from mlops_kit.modes.online.http.compression import WORTH_BYTES, compressed
 from mlops_kit.modes.online.http.failures import mlflow_error, oip_error, status_of
 from mlops_kit.modes.online.http.messages import (
     DisconnectedError,
@@ -18,6 +19,7 @@ from mlops_kit.modes.online.http.messages import (
     Send,
     authorization,
     header,
+    number,
     read_body,
 )
 from mlops_kit.modes.online.http.paths import is_open
@@ -77,6 +79,8 @@ class App:
             response = failure(status_of(error), str(error))
         except DisconnectedError:
             return
+        if len(response.body) >= WORTH_BYTES:
+            response = await compressed(response, scope)
         await response.send(send)
 
     async def cut_slow_clients(self) -> None:
@@ -113,7 +117,8 @@ class App:
         deadline = self._deadline(scope)
         model = self._models.find(name)
         body = await self._read(scope, receive)
-        request = mlflow.parse_body(model, header(scope, b"content-type").decode("latin-1"), body)
+        content_type = header(scope, b"content-type").decode("latin-1")
+        request = mlflow.parse_body(model, content_type, body, self._limits.body_bytes)
         answer = await model.infer(request, deadline)
         headers = self._logged(scope, model, request, answer, started)
         return Response(200, mlflow.format_answer(model, answer.outputs), headers=headers)
@@ -123,10 +128,7 @@ class App:
         deadline = self._deadline(scope)
         model = self._models.find(name, version)
         body = await self._read(scope, receive)
-        json_bytes = header(scope, JSON_BYTES_HEADER)
-        if json_bytes and not json_bytes.isdigit():
-            raise InputError("Inference-Header-Content-Length is no number of bytes")
-        inference = oip_rest.parse_inference(model, body, int(json_bytes) if json_bytes else None)
+        inference = oip_rest.parse_inference(model, body, number(scope, JSON_BYTES_HEADER, "bytes"))
         if inference.timeout_s is not None:
             deadline = min(deadline, time.perf_counter() + inference.timeout_s)
         answer = await model.infer(inference.request, deadline)
@@ -202,11 +204,10 @@ class App:
     def _deadline(self, scope: Scope) -> float:
         """The server's, or an earlier one that the client asks for."""
         timeout_s = self._limits.timeout_s
-        if asked := header(scope, TIMEOUT_HEADER):
-            if not asked.isdigit() or not int(asked):
-                raise InputError("x-timeout-ms is no number of milliseconds")
-            timeout_s = min(timeout_s, int(asked) / 1000)
-        return time.perf_counter() + timeout_s
+        asked = number(scope, TIMEOUT_HEADER, "milliseconds")
+        if asked == 0:
+            raise InputError("x-timeout-ms is no time")
+        return time.perf_counter() + (timeout_s if asked is None else min(timeout_s, asked / 1000))
 
     def _logged(
         self, scope: Scope, model: ServedModel, request: Request, answer: Answer, started: float, name: str = ""

@@ -12,6 +12,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = b"application/json"
+MOST_DIGITS = 15
 CODINGS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 
 
@@ -45,6 +46,16 @@ def header(scope: Scope, name: bytes) -> bytes:
         if key == name:
             return value  # type: ignore[no-any-return]
     return b""
+
+
+def number(scope: Scope, name: bytes, unit: str) -> int | None:
+    """A header that is a whole number of something, None if there is none. Raises InputError."""
+    value = header(scope, name)
+    if not value:
+        return None
+    if not value.isdigit() or len(value) > MOST_DIGITS:
+        raise InputError(f"{name.decode()} is no number of {unit}")
+    return int(value)
 
 
 def authorization(scope: Scope) -> bytes:
@@ -88,4 +99,6 @@ def _decompress(body: bytes, coding: bytes, most: int) -> bytes:
         raise TooLargeError(most)
     if not decompressor.eof:
         raise InputError(f"the body ends in the middle of its {coding.decode()}")
+    if decompressor.unused_data:
+        raise InputError(f"the body goes on after its {coding.decode()}")
     return data
