@@ -31,8 +31,7 @@ def parse_body(model: ServedModel, content_type: str, body: bytes, most: int) ->
         case "text/csv":
             return model.columns(parse_rows(body, model.signature, "csv").columns)
         case "application/vnd.apache.parquet":
-            names = [column.name for column in model.signature.columns]
-            return model.columns(parse_parquet(body, names, most))
+            return model.columns(parse_parquet(body, model.signature.columns, most))
         case other:
             raise UnsupportedMediaTypeError(other, (JSON, CSV, PARQUET))
 

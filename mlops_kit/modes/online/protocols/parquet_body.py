@@ -10,23 +10,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops_kit.errors import InputError, TooLargeError
-from mlops_kit.schema import Array
+from mlops_kit.schema import Array, Column
 
 
-def parse_parquet(body: bytes, names: Sequence[str], most: int) -> dict[str, Array]:
-    """Those of the named columns that are there.
+def parse_parquet(body: bytes, columns: Sequence[Column], most: int) -> dict[str, Array]:
+    """Those of the columns that are there.
 
     Raises InputError, and TooLargeError if they have more than `most` values, or bytes as the file counts them.
     """
     try:
         with pq.ParquetFile(pa.BufferReader(body)) as file:
             schema = file.schema_arrow
-            found = [name for name in names if name in schema.names]
+            found = {column.name: column for column in columns if column.name in schema.names}
             texts = [name for name in found if _is_text(schema.field(name).type)]
         with pq.ParquetFile(pa.BufferReader(body), read_dictionary=texts) as file:
             _check_size(file.metadata, most)
-            table = file.read(columns=found)
-        return {name: _texts(table[name], most) if name in texts else _values(table[name]) for name in found}
+            table = file.read(columns=list(found))
+        return {
+            name: _texts(table[name], most) if name in texts else _values(table[name], column)
+            for name, column in found.items()
+        }
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError("the body is no Parquet file that can be read") from error
 
@@ -44,9 +47,11 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(value) or pa.types.is_large_string(value))
 
 
-def _values(column: pa.ChunkedArray) -> Array:
+def _values(values: pa.ChunkedArray, column: Column) -> Array:
     """Numbers, with NaN or None where one is missing; lists become more dimensions."""
-    return np.array(column.to_pylist()) if pa.types.is_nested(column.type) else column.to_numpy()
+    if not pa.types.is_nested(values.type):
+        return np.asarray(values.to_numpy())
+    return np.array(values.to_pylist()) if len(values) else np.empty((0, *(size or 0 for size in column.shape)))
 
 
 def _texts(column: pa.ChunkedArray, most: int) -> Array:
