@@ -229,7 +229,12 @@ class ColumnValueError(InputError):
         )
 
 
-def listed(names: Sequence[str], most: int = 8) -> str:
+MOST_NAMES = 8
+MOST_COMPARED = 1000
+"""Looking for names that look alike takes long, and rows may come from strangers, with a million names."""
+
+
+def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
     """Names for a message, quoted, not too many.
 
     >>> listed(["a", "b", "c"], most=2)
@@ -245,6 +250,7 @@ def suggestion(wanted: Sequence[str], available: Sequence[str]) -> str:
     >>> suggestion(["dep_dely"], ["dep_delay", "origin"])
     "did you mean 'dep_delay' for 'dep_dely'?"
     """
-    pairs = [(name, get_close_matches(name, available, n=1)) for name in wanted]
+    compared = available[:MOST_COMPARED]
+    pairs = [(name, get_close_matches(name, compared, n=1)) for name in wanted[:MOST_NAMES]]
     hints = [f"{close[0]!r} for {name!r}" for name, close in pairs if close]
     return f"did you mean {', '.join(hints)}?" if hints else ""

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -132,16 +133,18 @@ def _parse_csv(data: bytes, signature: Signature) -> dict[str, Array]:
             "the input is neither JSON nor CSV", fix='give rows such as {"origin": "JFK", "dep_delay": 12}'
         )
     names = [column.name for column in signature.columns]
-    if twice := [name for name in names if header.count(name) > 1]:
+    counts = Counter(header)
+    if twice := [name for name in names if counts[name] > 1]:
         raise InputError(f"two columns are called {twice[0]!r}", fix="remove one of them")
-    if missing := [name for name in names if name not in header]:
+    if missing := [name for name in names if name not in counts]:
         raise MissingColumnsError(missing, header)
     for number, row in enumerate(rows):
         if len(row) != len(header):
             raise InputError(
                 f"row {number} has {len(row)} fields", f"the header has {len(header)}", "mend that line"
             )
-    return {c.name: _csv_column([row[header.index(c.name)] for row in rows], c) for c in signature.columns}
+    places = {name: place for place, name in enumerate(header)}
+    return {c.name: _csv_column([row[places[c.name]] for row in rows], c) for c in signature.columns}
 
 
 def _csv_column(texts: list[str], column: Column) -> Array:

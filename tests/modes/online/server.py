@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -33,6 +34,12 @@ class RunningServer:
         """For raw sockets."""
         host, _, port = self.url.rpartition("/")[2].rpartition(":")
         return host, int(port)
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that answer."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
 
     def admin(self) -> httpx.Client:
         """A client that may load models, where ADMIN_KEY is a key."""

@@ -107,12 +107,12 @@ def test_what_a_server_answered_is_read_by_others_and_replayed(bundle: Path, tmp
 def test_requests_have_the_ids_that_their_protocol_gives_them(bundle: Path, tmp_path: Path) -> None:
     row = mixed_rows(1)
     with serving(bundle, "--log-predictions", tmp_path) as server, server.client() as client:
-        ids = ["plain", "größe\n7", "x" * 1000, ""]
+        ids = ["plain", "größe", "a\r\nb: c", "x" * 1000, ""]
         answers = [client.post("/v2/models/mixed/infer", json={"id": name} | oip(row)) for name in ids]
         server.stop()
     names = [answer.headers.get("x-request-id") for answer in answers]
-    assert names[:3] == ["plain", None, None]
-    assert sorted(logged(tmp_path)["id"]) == sorted([*ids[:3], names[3]])
+    assert names[:4] == ["plain", None, None, None]
+    assert sorted(logged(tmp_path)["id"]) == sorted([*ids[:4], names[4]])
 
 
 def oip(rows: pl.DataFrame) -> dict[str, Any]:

@@ -41,11 +41,6 @@ def until(is_true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def workers_of(server: RunningServer) -> list[int]:
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
-    return [int(pid) for pid in children.split()]
-
-
 def metrics_of(server: RunningServer) -> dict[tuple[str, ...], float]:
     """Name and label values, in the order of the labels' names → value."""
     text = httpx.get(f"{server.url}/metrics").text
@@ -70,9 +65,9 @@ def test_a_killed_worker_loses_only_its_own_requests_and_is_replaced(bundle: Pat
     with serving(bundle, "--workers", 2) as server:
         url = f"{server.url}/invocations"
         with constant_load(url, BODY, clients=4) as outcomes:
-            first, second = workers_of(server)
+            first, second = server.workers
             os.kill(first, signal.SIGKILL)
-            until(lambda: len(set(workers_of(server)) - {first, second}) == 1)
+            until(lambda: len(set(server.workers) - {first, second}) == 1)
             replaced = outcomes.counts["200"]
             until(lambda: outcomes.counts["200"] > replaced + 100)
         assert outcomes.failed <= 4, outcomes.counts
@@ -85,7 +80,7 @@ def test_a_killed_worker_loses_only_its_own_requests_and_is_replaced(bundle: Pat
 
 def test_no_worker_outlives_a_killed_supervisor(bundle: Path) -> None:
     with serving(bundle, "--workers", 2) as server:
-        workers = workers_of(server)
+        workers = server.workers
         server.process.kill()
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
@@ -159,7 +154,7 @@ def test_two_hundred_reloads_under_load_fail_no_request_and_keep_no_memory(
     current = tmp_path / "current"
     current.symlink_to(bundle)
     with serving(f"eta={current}", *admin_keys) as server:
-        (worker,) = workers_of(server)
+        (worker,) = server.workers
         sizes = []
         with constant_load(f"{server.url}/invocations", BODY, clients=2) as outcomes, server.admin() as client:
             for index in range(200):

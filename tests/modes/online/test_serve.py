@@ -31,7 +31,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(bundle: Path) -> Iterator[RunningServer]:
-    with serving(bundle, "--max-body", "200kB") as server:
+    with serving(bundle, "--max-body", "200kB", "--timeout-ms", "20000") as server:
         yield server
 
 

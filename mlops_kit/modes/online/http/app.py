@@ -7,6 +7,7 @@ from functools import partial
 
 from mlops_kit.errors import MlkitError
 from mlops_kit.modes.online.admin import Admin
+from mlops_kit.modes.online.http.compression import WORTH_BYTES, compressed
 from mlops_kit.modes.online.http.failures import mlflow_error, oip_error
 from mlops_kit.modes.online.http.health import Health
 from mlops_kit.modes.online.http.messages import DisconnectedError, Receive, Scope, Send, authorization
@@ -71,6 +72,8 @@ class App:
             log.exception("a bug in mlkit, met at %s", path)
             response = route.failure(500, "a bug in mlkit; the server's log has more")
         route.count(response.status, time.perf_counter() - started)
+        if len(response.body) >= WORTH_BYTES:
+            response = await compressed(response, scope)
         await response.send(send)
 
     def _build_routes(self) -> Routes:

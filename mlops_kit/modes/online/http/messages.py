@@ -13,6 +13,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = b"application/json"
+MOST_DIGITS = 15
 CODINGS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 
 MOST_DIGITS = 18
@@ -104,4 +105,6 @@ def _decompress(body: bytes, coding: bytes, most: int) -> bytes:
         raise TooLargeError(most)
     if not decompressor.eof:
         raise InputError(f"the body ends in the middle of its {coding.decode()}")
+    if decompressor.unused_data:
+        raise InputError(f"the body goes on after its {coding.decode()}")
     return data

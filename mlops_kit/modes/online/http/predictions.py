@@ -38,7 +38,8 @@ class Predictions:
         # Another one may answer by now, and the one before may be closed.
         model = self._models.find(name)
         read = time.perf_counter()
-        request = mlflow.parse_body(model, header(scope, b"content-type").decode("latin-1"), body)
+        content_type = header(scope, b"content-type").decode("latin-1")
+        request = mlflow.parse_body(model, content_type, body, self._limits.body_bytes)
         assembled_s = time.perf_counter() - read
         answer = await model.infer(request, deadline)
         headers = self._logged(scope, model, request, answer, started)

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 import uvicorn
 
 from mlops_kit.modes.online.http.app import App
+from mlops_kit.modes.online.http.connection import Connection, cut_stuck
 from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.traffic import Traffic
+
+LOOK_TICKS = 3
+"""Tenths of a second between looks for clients that are stuck."""
 
 
 class HttpServer:
@@ -44,7 +48,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             access_log=False,
@@ -54,6 +58,13 @@ class _Server(uvicorn.Server):
             ssl_context_factory=(lambda _config, _default: tls.context()) if tls else None,
         )
         super().__init__(config)
+        self._read_timeout_s = job.limits.read_timeout_s
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second. Whether to stop."""
+        if counter % LOOK_TICKS == 0:
+            cut_stuck(self.server_state.connections, self._read_timeout_s)
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -3,34 +3,35 @@
 https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/ describes the four JSON forms; a body has one.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
-import polars as pl
 
 from mlops_kit.errors import InputError, UnsupportedMediaTypeError
-from mlops_kit.frames import columns_of
 from mlops_kit.modes.once.rows import nested_column, parse_rows
+from mlops_kit.modes.online.protocols.json_body import parse_object
+from mlops_kit.modes.online.protocols.parquet_body import parse_parquet
 from mlops_kit.modes.online.served_model import Request, ServedModel
-from mlops_kit.schema import Array
+from mlops_kit.schema import Array, Column
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 
-def parse_body(model: ServedModel, content_type: str, body: bytes) -> Request:
-    """Raises InputError for what is not of the protocol, or does not fit the model."""
+def parse_body(model: ServedModel, content_type: str, body: bytes, most: int) -> Request:
+    """Raises InputError for what is not of the protocol, or does not fit the model; TooLargeError for Parquet of
+    more than `most` values.
+    """
     match _media_type(content_type):
         case "application/json":
             return _parse_json(model, body)
         case "text/csv":
             return model.columns(parse_rows(body, model.signature, "csv").columns)
         case "application/vnd.apache.parquet":
-            return model.columns(_parse_parquet(body))
+            return model.columns(parse_parquet(body, model.signature.columns, most))
         case other:
             raise UnsupportedMediaTypeError(other, (JSON, CSV, PARQUET))
 
@@ -57,18 +58,12 @@ def _media_type(content_type: str) -> str:
 
 
 def _parse_json(model: ServedModel, body: bytes) -> Request:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InputError("the body is not valid JSON", str(error)) from error
-    if type(document) is not dict:
-        raise InputError("the body is no JSON object", fix=f"send one with one of {', '.join(FORMS)}")
+    """`params` are ignored, as MLflow does with those of a model that declares none."""
+    document = parse_object(body)
     forms = [form for form in FORMS if form in document]
     if len(forms) != 1:
         found = " and ".join(forms) or "none of them"
         raise InputError("the body must have exactly one of " + ", ".join(FORMS), f"it has {found}")
-    if document.get("params"):
-        raise InputError("the model takes no params", fix="leave them out")
     return _READERS[forms[0]](model, document[forms[0]])
 
 
@@ -80,10 +75,10 @@ def _read_split(model: ServedModel, frame: Any) -> Request:
         names = [column.name for column in model.signature.columns]
     if not isinstance(names, list) or not all(type(name) is str for name in names):
         raise InputError("the columns of dataframe_split are no list of names")
+    if len(set(names)) < len(names):
+        raise InputError("two columns of dataframe_split have the same name")
     if not all(type(row) is list and len(row) == len(names) for row in data):
         raise InputError("the rows of dataframe_split are not as long as its columns")
-    if not all(type(name) is str for name in names) or len(set(names)) < len(names):
-        raise InputError("the columns of dataframe_split are no names, each of them once")
     if len(data) == 1:
         return model.row(dict(zip(names, data[0], strict=True)))
     return _columns(model, _turned(names, data), len(data))
@@ -143,26 +138,20 @@ def _turned(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Se
 
 
 def _columns(model: ServedModel, lists: Mapping[str, Any], rows: int) -> Request:
-    columns: dict[str, Array] = {}
-    for column in model.signature.columns:
-        if column.name not in lists:
-            continue
-        values = lists[column.name]
-        if column.shape:
-            columns[column.name] = nested_column(values, column)
-        else:
-            columns[column.name] = np.empty(rows, object)
-            columns[column.name][:] = values
-    return model.columns(columns)
+    columns = model.signature.columns
+    return model.columns(
+        {column.name: _column(lists[column.name], column, rows) for column in columns if column.name in lists}
+    )
 
 
-def _parse_parquet(body: bytes) -> dict[str, Array]:
-    try:
-        frame = pl.read_parquet(io.BytesIO(body))
-    except pl.exceptions.PolarsError as error:
-        raise InputError("the body is no Parquet file", str(error).split("\n", 1)[0]) from error
-    columns, _ = columns_of(frame)
-    return columns
+def _column(values: Any, column: Column, rows: int) -> Array:
+    if not column.shape:
+        array = np.empty(rows, object)
+        array[:] = values
+        return array
+    if not rows:
+        return np.empty((0, *(size or 0 for size in column.shape)))
+    return nested_column(values, column)
 
 
 _READERS = {

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from mlops_kit.errors import InputError, listed
+from mlops_kit.modes.online.protocols.json_body import parse_object
 from mlops_kit.modes.online.protocols.oip_tensors import (
     NAMES,
     InputTensor,
@@ -54,12 +55,7 @@ def parse_inference(model: ServedModel, body: bytes, json_bytes: int | None) -> 
         raise InputError("Inference-Header-Content-Length is longer than the body")
     head = body if json_bytes is None else body[:json_bytes]
     tail = memoryview(body)[json_bytes:] if json_bytes is not None else None
-    try:
-        document = orjson.loads(head)
-    except orjson.JSONDecodeError as error:
-        raise InputError("the body is not valid JSON", str(error)) from error
-    if type(document) is not dict:
-        raise InputError("the body is no JSON object")
+    document = parse_object(head)
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not inputs or not all(type(tensor) is dict for tensor in inputs):
         raise InputError("the request has no list of inputs")

@@ -33,6 +33,9 @@ NAMES_OF_ARRAYS: dict[Any, str] = {np.dtype(dtype): name for dtype, name in NAME
 }
 MOST_DIMENSIONS = 16
 MOST_ELEMENTS = 2**48
+MOST_OF_NOTHING = 4096
+"""How many rows may have no elements: the model would make an answer for each."""
+
 LENGTH = struct.Struct("<I")
 
 
@@ -55,11 +58,14 @@ def check_shape(name: str, datatype: Any, shape: Any) -> tuple[str, tuple[int, .
     # NumPy refuses such a shape even where another size is 0.
     if math.prod(max(1, size) for size in shape) > MOST_ELEMENTS:
         raise InputError(f"the shape of input {name!r} says too many elements")
-    return dtype, tuple(shape), math.prod(shape)
+    count = math.prod(shape)
+    if not count and max(shape) > MOST_OF_NOTHING:
+        raise InputError(f"the shape {list(shape)} of input {name!r} has sizes, but no elements")
+    return dtype, tuple(shape), count
 
 
 def from_list(name: str, dtype: str, shape: tuple[int, ...], count: int, data: Any) -> InputTensor:
-    """A tensor whose elements are Python values, flat or nested as the shape is."""
+    """A tensor whose elements are Python values, flat or nested as the shape is; null is a missing one."""
     if not isinstance(data, list):
         raise InputError(f"input {name!r} has no data")
     flat = data if len(shape) == 1 and len(data) == count else _flatten(name, data, count)
@@ -155,7 +161,7 @@ def _flatten(name: str, data: list[Any], most: int) -> list[Any]:
 
 def _array(flat: list[Any], dtype: str) -> Array:
     if dtype == "string":
-        if not all(type(value) is str for value in flat):
+        if not all(type(value) is str or value is None for value in flat):
             raise TypeError
         values = np.empty(len(flat), object)
         values[:] = flat
@@ -165,9 +171,10 @@ def _array(flat: list[Any], dtype: str) -> Array:
             raise TypeError
         return np.array(flat, bool)
     if dtype.startswith("float"):
-        if not all(type(value) in (float, int) for value in flat):
+        if not all(type(value) in (float, int) or value is None for value in flat):
             raise TypeError
-        return np.array(flat, np.float64).astype(dtype)
+        with np.errstate(over="ignore"):
+            return np.array([math.nan if value is None else value for value in flat], np.float64).astype(dtype)
     if not all(type(value) is int for value in flat):
         raise TypeError
     return np.array(flat, dtype)

@@ -1,0 +1,111 @@
+"""A connection, and what ends it when its client is slow, or sends what no request needs.
+
+uvicorn closes connections that are idle after an answer. A client that has sent nothing, or half a head, that goes
+on sending after its answer, or that does not read, would keep one for ever.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import httptools
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 65536
+"""What may come in a row without being a part of a body: request lines, headers, trailers, chunk sizes."""
+
+CLOSING = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's, which notes how long it waits for its client."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._waits_since = time.monotonic()
+        self._blocked_since: float | None = None
+        self._head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """What the client sent."""
+        self._head_bytes += len(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse(b"400 Bad Request", "the request is not valid HTTP")
+            return
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(b"431 Request Header Fields Too Large", "the headers are too large")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._waits_since = time.monotonic()
+        self._head_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        super().on_body(body)
+        self._head_bytes = 0
+
+    def pause_writing(self) -> None:
+        """The client does not read its answer as fast as it is written."""
+        super().pause_writing()
+        self._blocked_since = time.monotonic()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        self._blocked_since = None
+
+    def is_stuck(self, since: float) -> bool:
+        """Whether it has waited for its client since before a time of time.monotonic().
+
+        A request that is being answered is the application's affair, which gives it up with an answer.
+        """
+        if self._blocked_since is not None:
+            return self._blocked_since < since
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        is_watched = self.timeout_keep_alive_task is not None and not self.transport.is_closing()
+        return not is_answering and not is_watched and self._waits_since < since
+
+    def cut(self) -> None:
+        """End it at once: a client that does not read would never let it close."""
+        self.transport.abort()
+
+    def _should_upgrade(self) -> bool:
+        """Asked where a request offers to go on in another protocol: uvicorn then leaves it to `data_received`."""
+        return True
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Take the request as if it had not offered it: the parser ends there, and would lose the body.
+
+        Java's client offers HTTP/2 in whatever it sends first to a server.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(b"400 Bad Request", "this is no proxy")
+            return
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join((*lines, b"", rest)))
+
+    def _refuse(self, status: bytes, message: str) -> None:
+        """What is no request belongs to no protocol: the answer has the fields of both."""
+        body = orjson.dumps({"error": message, "error_code": "BAD_REQUEST", "message": message})
+        self.transport.write(b"HTTP/1.1 %b\r\n" % status + CLOSING % (len(body), body))
+        self.transport.close()
+
+
+def cut_stuck(connections: Iterable[asyncio.Protocol], timeout_s: float) -> None:
+    """Cut those that have waited longer."""
+    since = time.monotonic() - timeout_s
+    for connection in list(connections):
+        if isinstance(connection, Connection) and connection.is_stuck(since):
+            connection.cut()
