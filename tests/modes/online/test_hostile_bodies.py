@@ -1,5 +1,6 @@
 """Bodies that no honest client sends: each is refused in the protocol's form, and the server goes on."""
 
+import gzip
 import io
 import json
 import random
@@ -116,7 +117,7 @@ def assert_refused_or_answered(answer: httpx.Response, path: str) -> None:
         assert set(document) == ({"error"} if path == INFER else {"error_code", "message"})
 
 
-def post(client: httpx.Client, path: str, document: Any, **constants: str) -> httpx.Response:
+def post(client: httpx.Client, path: str, document: Any) -> httpx.Response:
     """NaN and Infinity are written as Python does."""
     headers = {"content-type": "application/json"}
     return client.post(path, content=json.dumps(document).encode(), headers=headers)
@@ -314,6 +315,14 @@ def test_parquet_that_is_larger_than_it_looks_is_too_large(
     body = make()
     assert len(body) < 1_000_000
     assert client.post(INVOKE, content=body, headers={"content-type": PARQUET}).status_code == 413
+
+
+@pytest.mark.parametrize("more", [b"x", gzip.compress(b"{}")])
+def test_what_follows_a_compressed_body_is_refused(client: httpx.Client, more: bytes) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    body = gzip.compress(json.dumps({"inputs": mixed_rows(1).to_dicts()[0]}).encode())
+    assert client.post(INVOKE, content=body, headers=headers).status_code == 200
+    assert client.post(INVOKE, content=body + more, headers=headers).status_code == 400
 
 
 MANY_NAMES: dict[str, tuple[str, bytes]] = {
