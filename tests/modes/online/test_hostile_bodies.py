@@ -5,6 +5,8 @@ import io
 import json
 import random
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -341,3 +343,18 @@ def test_many_wrong_names_are_refused_before_the_next_request_is_late(
     answer = client.post(INVOKE, content=body, headers={"content-type": content_type}, timeout=60)
     assert answer.status_code == 400
     assert answer.elapsed.total_seconds() < 20
+
+
+READ_PARQUET = """
+import io, sys
+from mlops_kit.modes.online.protocols.parquet_body import parse_parquet
+from tests.modes.online.mixed import SIGNATURE, mixed_rows
+buffer = io.BytesIO()
+mixed_rows(5).write_parquet(buffer)
+assert parse_parquet(buffer.getvalue(), SIGNATURE.columns, 1000000)
+assert "pandas" not in sys.modules
+"""
+
+
+def test_reading_parquet_does_not_import_pandas_in_the_middle_of_a_request() -> None:
+    subprocess.run([sys.executable, "-c", READ_PARQUET], check=True)
