@@ -1,9 +1,12 @@
 """Bodies that no honest client sends: each is refused in the protocol's form, and the server goes on."""
 
+import gzip
 import io
 import json
 import random
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,7 +119,7 @@ def assert_refused_or_answered(answer: httpx.Response, path: str) -> None:
         assert set(document) == ({"error"} if path == INFER else {"error_code", "message"})
 
 
-def post(client: httpx.Client, path: str, document: Any, **constants: str) -> httpx.Response:
+def post(client: httpx.Client, path: str, document: Any) -> httpx.Response:
     """NaN and Infinity are written as Python does."""
     headers = {"content-type": "application/json"}
     return client.post(path, content=json.dumps(document).encode(), headers=headers)
@@ -316,6 +319,14 @@ def test_parquet_that_is_larger_than_it_looks_is_too_large(
     assert client.post(INVOKE, content=body, headers={"content-type": PARQUET}).status_code == 413
 
 
+@pytest.mark.parametrize("more", [b"x", gzip.compress(b"{}")])
+def test_what_follows_a_compressed_body_is_refused(client: httpx.Client, more: bytes) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    body = gzip.compress(json.dumps({"inputs": mixed_rows(1).to_dicts()[0]}).encode())
+    assert client.post(INVOKE, content=body, headers=headers).status_code == 200
+    assert client.post(INVOKE, content=body + more, headers=headers).status_code == 400
+
+
 MANY_NAMES: dict[str, tuple[str, bytes]] = {
     "CSV": ("text/csv", b"," * 900_000),
     "JSON": (
@@ -332,3 +343,18 @@ def test_many_wrong_names_are_refused_before_the_next_request_is_late(
     answer = client.post(INVOKE, content=body, headers={"content-type": content_type}, timeout=60)
     assert answer.status_code == 400
     assert answer.elapsed.total_seconds() < 20
+
+
+READ_PARQUET = """
+import io, sys
+from mlops_kit.modes.online.protocols.parquet_body import parse_parquet
+from tests.modes.online.mixed import SIGNATURE, mixed_rows
+buffer = io.BytesIO()
+mixed_rows(5).write_parquet(buffer)
+assert parse_parquet(buffer.getvalue(), SIGNATURE.columns, 1000000)
+assert "pandas" not in sys.modules
+"""
+
+
+def test_reading_parquet_does_not_import_pandas_in_the_middle_of_a_request() -> None:
+    subprocess.run([sys.executable, "-c", READ_PARQUET], check=True)

@@ -229,7 +229,7 @@ def test_what_cannot_be_written_is_counted_and_the_next_is_written(
 
 def test_a_full_disk_leaves_no_file(predictor: Predictor, tmp_path: Path) -> None:
     log = PredictionLog(tmp_path)
-    with patch("pyarrow.parquet.write_table", side_effect=OSError(28, "No space left on device")):
+    with patch("polars.DataFrame.write_parquet", side_effect=OSError(28, "No space left on device")):
         log_rows(log, predictor, mixed_rows(2))
         log.close()
     assert log.failed == 1

@@ -54,6 +54,7 @@ class _Server(uvicorn.Server):
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=max(1, round(job.limits.drain_s)),
             ssl_context_factory=(lambda _config, _default: tls.context()) if tls else None,
         )

@@ -1,11 +1,11 @@
 """Logged requests become columns: the inputs as the model saw them, and its outputs."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import polars as pl
 
 from mlops_kit.modes.online.batcher import Feeds
 from mlops_kit.schema import Array, Column, Signature, Tensor
@@ -29,7 +29,7 @@ class Entry:
     outputs: Sequence[Array]
 
 
-def batch_of(entries: Sequence[Entry]) -> pa.RecordBatch:
+def frame_of_entries(entries: Sequence[Entry]) -> pl.DataFrame:
     """A row for each row of the requests, which are all of one model.
 
     A missing number, and the text that stands for a missing one, are null; other values have the dtypes of
@@ -37,64 +37,59 @@ def batch_of(entries: Sequence[Entry]) -> pa.RecordBatch:
     """
     signature = entries[0].signature
     rows = np.array([entry.rows for entry in entries])
-    each = [(entry.id, entry.time_ns // 1000, entry.digest, entry.latency_s) for entry in entries]
-    ids, times, digests, latencies = zip(*each, strict=True)
-    repeated = pa.array(np.repeat(np.arange(len(entries)), rows))
-    columns = {
-        "id": pa.array(ids, pa.string()).take(repeated),
-        "time": pa.array(times, pa.timestamp("us", "UTC")).take(repeated),
-        "digest": pa.array(digests, pa.string()).take(repeated),
-        "row": pa.array(np.concatenate([np.arange(count, dtype=np.int32) for count in rows])),
-        "inputs": _inputs(signature, entries),
-        "outputs": _outputs(signature, entries),
-        "latency_s": pa.array(latencies, pa.float64()).take(repeated),
-    }
-    return pa.RecordBatch.from_pydict(columns)
+    requests = pl.DataFrame(
+        {
+            "id": [entry.id for entry in entries],
+            "time": pl.Series([entry.time_ns // 1000 for entry in entries]).cast(pl.Datetime("us", "UTC")),
+            "digest": [entry.digest for entry in entries],
+            "latency_s": [entry.latency_s for entry in entries],
+        }
+    )
+    return requests[np.repeat(np.arange(len(entries)), rows)].select(
+        "id",
+        "time",
+        "digest",
+        pl.Series("row", np.concatenate([np.arange(count, dtype=np.int32) for count in rows])),
+        pl.DataFrame(_inputs(signature, entries)).to_struct("inputs"),
+        pl.DataFrame(_outputs(signature, entries)).to_struct("outputs"),
+        "latency_s",
+    )
 
 
-def _inputs(signature: Signature, entries: Sequence[Entry]) -> pa.StructArray:
+def _inputs(signature: Signature, entries: Sequence[Entry]) -> list[pl.Series]:
     by_name = {column.name: column for column in signature.columns}
-    arrays: dict[str, pa.Array] = {}
+    series: dict[str, pl.Series] = {}
     for tensor in signature.tensors:
         parts = [entry.feeds[tensor.name] for entry in entries]
-        if tensor.layout == "array":
+        if by_name[tensor.columns[0]].shape:
             column = by_name[tensor.columns[0]]
-            if column.shape:
-                arrays[column.name] = _nested(parts, column.shape)
-            else:
-                arrays[column.name] = _scalars(np.concatenate(parts), column, tensor)
+            series[column.name] = _values(column.name, parts, column.shape)
             continue
-        matrix = np.concatenate(parts)
-        for index, name in enumerate(tensor.columns):
-            arrays[name] = _scalars(matrix[:, index], by_name[name], tensor)
-    names = [column.name for column in signature.columns]
-    return pa.StructArray.from_arrays([arrays[name] for name in names], names)
+        matrix = np.concatenate(parts).reshape(-1, len(tensor.columns)).T
+        for name, values in zip(tensor.columns, np.ascontiguousarray(matrix), strict=True):
+            series[name] = _scalars(values, by_name[name], tensor)
+    return [series[column.name] for column in signature.columns]
 
 
-def _outputs(signature: Signature, entries: Sequence[Entry]) -> pa.StructArray:
-    arrays = [
-        _nested([entry.outputs[index] for entry in entries], output.shape)
+def _outputs(signature: Signature, entries: Sequence[Entry]) -> list[pl.Series]:
+    return [
+        _values(output.name, [entry.outputs[index] for entry in entries], output.shape)
         for index, output in enumerate(signature.outputs)
     ]
-    return pa.StructArray.from_arrays(arrays, [output.name for output in signature.outputs])
 
 
-def _scalars(values: Array, column: Column, tensor: Tensor) -> pa.Array:
+def _scalars(values: Array, column: Column, tensor: Tensor) -> pl.Series:
     if tensor.dtype == "string":
-        return pa.array(values, pa.string(), mask=values == tensor.null_text if column.nullable else None)
-    return pa.array(values, from_pandas=True)
+        texts = pl.Series(column.name, values, pl.String)
+        return texts.replace(tensor.null_text, None) if column.nullable else texts
+    return pl.Series(column.name, values, nan_to_null=column.nullable)
 
 
-def _nested(parts: Sequence[Array], shape: Sequence[int | None]) -> pa.Array:
-    """Arrays of shape (rows, *shape) as one column of values, or of lists, which are as long as the shape says."""
-    flat = np.concatenate([part.ravel() for part in parts])
-    array = pa.array(flat, pa.string() if flat.dtype == object else None)
-    for axis in range(len(shape), 0, -1):
-        size = shape[axis - 1]
-        if size:
-            array = pa.FixedSizeListArray.from_arrays(array, size)
-        else:
-            lengths = [np.full(math.prod(part.shape[:axis]), part.shape[axis]) for part in parts]
-            offsets = np.concatenate([[0], *lengths]).cumsum()
-            array = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), array)
-    return array
+def _values(name: str, parts: Sequence[Array], shape: Sequence[int | None]) -> pl.Series:
+    """Arrays of shape (rows, *shape) as one column of values, or of lists."""
+    if parts[0].dtype != object and None not in shape:
+        return pl.Series(name, np.concatenate(parts))
+    dtype: Any = pl.String if parts[0].dtype == object else pl.Series(parts[0].ravel()[:0]).dtype
+    for size in reversed(shape):
+        dtype = pl.List(dtype) if size is None else pl.Array(dtype, size)
+    return pl.Series(name, [row for part in parts for row in part.tolist()], dtype)

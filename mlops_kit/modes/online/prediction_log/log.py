@@ -11,21 +11,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
+import polars as pl
 
 from mlops_kit.modes.online.batcher import Answer
-from mlops_kit.modes.online.prediction_log.entries import Entry, batch_of
+from mlops_kit.modes.online.prediction_log.entries import Entry, frame_of_entries
 from mlops_kit.modes.online.prediction_log.parts import write_part
 from mlops_kit.modes.online.served_model import Request, ServedModel
 from mlops_kit.schema import Array
 
 log = logging.getLogger("mlkit.serve")
 
-LOOK_S = 0.1
-CHUNK = 128
-"""Entries that become columns at a time. In between the event loop gets on: both need the interpreter's lock."""
+LOOK_S = 0.25
+"""How often the thread works: it and the event loop share the interpreter's lock, and few large steps cost less
+than many small ones.
+"""
 
-PAUSE_S = 0.0005
+CHUNK = 4096
+"""Entries that become columns at a time."""
+
 ENTRY_BYTES = 1000
 """What an entry takes beside its arrays."""
 
@@ -58,10 +61,12 @@ class PredictionLog:
         self._failed = 0
         self._name = secrets.token_hex(8)
         self._numbers = itertools.count()
-        self._parts: dict[tuple[str, str, str], list[pa.RecordBatch]] = {}
+        self._parts: dict[tuple[str, str, str], list[pl.DataFrame]] = {}
         self._parts_since = 0.0
+        self._parts_bytes = 0
         self._told: tuple[float, int] = (-WARN_S, 0)
         self._stopping = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._write_until_closed, name="prediction-log", daemon=True)
         self._thread.start()
 
@@ -82,9 +87,12 @@ class PredictionLog:
         """
         id = id or f"{self._name}-{next(self._numbers):x}"  # noqa: A001
         size = ENTRY_BYTES + len(id) + _bytes_of(request.feeds.values()) + _bytes_of(answer.outputs)
-        if self._added_bytes - self._taken_bytes + size > self._limits.queue_bytes:
+        waiting = self._added_bytes - self._taken_bytes + size
+        if waiting > self._limits.queue_bytes:
             self._dropped += 1
             return id
+        if waiting > self._limits.queue_bytes // 2:
+            self._wake.set()
         latency_s = time.perf_counter() - started
         arrived = time.time_ns() - int(latency_s * 1e9)
         entry = Entry(
@@ -98,12 +106,16 @@ class PredictionLog:
     def close(self) -> None:
         """Write what is there, and end. It takes as long as the disk does."""
         self._stopping.set()
+        self._wake.set()
         self._thread.join()
 
     def _write_until_closed(self) -> None:
-        while not self._stopping.wait(LOOK_S):
-            while self._take():
-                time.sleep(PAUSE_S)
+        while not self._stopping.is_set():
+            self._wake.wait(LOOK_S)
+            self._wake.clear()
+            while len(self._entries) >= CHUNK:
+                self._take()
+            self._take()
             self._write_parts(is_due=self._is_due())
             self._tell_losses()
         while self._take():
@@ -120,31 +132,33 @@ class PredictionLog:
             groups.setdefault(_part_of(entry), []).append(entry)
         for part, entries in groups.items():
             try:
-                batch = batch_of(entries)
+                frame = frame_of_entries(entries)
             except Exception:
                 log.exception("predictions could not be logged")
                 self._failed += len(entries)
                 continue
             self._parts_since = self._parts_since if self._parts else time.monotonic()
-            self._parts.setdefault(part, []).append(batch)
+            self._parts_bytes += int(frame.estimated_size())
+            self._parts.setdefault(part, []).append(frame)
         self._taken_bytes += sum(size for _, size in taken)
         return bool(taken)
 
     def _is_due(self) -> bool:
-        size = sum(batch.nbytes for batches in self._parts.values() for batch in batches)
-        return size >= self._limits.part_bytes or time.monotonic() - self._parts_since >= self._limits.part_s
+        is_old = time.monotonic() - self._parts_since >= self._limits.part_s
+        return is_old or self._parts_bytes >= self._limits.part_bytes
 
     def _write_parts(self, *, is_due: bool) -> None:
         if not is_due:
             return
-        parts, self._parts = self._parts, {}
-        for (model, _, day), batches in parts.items():
+        parts, self._parts, self._parts_bytes = self._parts, {}, 0
+        for (model, _, day), frames in parts.items():
+            frame = pl.concat(frames)
             try:
-                write_part(self._folder, model, day, pa.Table.from_batches(batches).combine_chunks())
-            except OSError as error:
-                requests = sum(int((batch["row"].to_numpy() == 0).sum()) for batch in batches)
+                write_part(self._folder, model, day, frame)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                requests = int((frame["row"] == 0).sum())
                 self._failed += requests
-                reason = error.strerror or str(error)
+                reason = str(error).split("\n", 1)[0]
                 log.error("predictions of %d requests could not be logged: %s", requests, reason)  # noqa: TRY400
 
     def _tell_losses(self) -> None:

@@ -10,8 +10,7 @@ import uuid
 from pathlib import Path
 from urllib.parse import quote
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import polars as pl
 
 from mlops_kit.bundle.files import sync
 from mlops_kit.errors import UsageError
@@ -40,15 +39,14 @@ def prepare_folder(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_part(folder: Path, model: str, day: str, table: pa.Table) -> None:
-    """Write a part: whoever sees it sees all of it, also after a crash. Raises OSError."""
+def write_part(folder: Path, model: str, day: str, frame: pl.DataFrame) -> None:
+    """Write a part: whoever sees it sees all of it, also after a crash. Raises OSError or PolarsError."""
     partition = folder / f"model={quote(model, safe='')}" / f"day={day}"
     name = f"part-{uuid.uuid4().hex}.parquet"
     temporary = folder / WRITING / name
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with temporary.open("xb") as file:
-            pq.write_table(table, file, compression="zstd")
+        frame.write_parquet(temporary, compression="zstd")
         sync(temporary)
         partition.mkdir(parents=True, exist_ok=True)
         temporary.rename(partition / name)

@@ -6,6 +6,7 @@ inherits.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -81,6 +82,9 @@ class Worker:
         if loading.done() and loading.result():
             if self._start.is_replacement:
                 await self._open()
+            # What is loaded stays: a full collection need not look at it again.
+            gc.collect()
+            gc.freeze()
             self._slot[self._layout.is_ready] = 1
             self._channel.send(Ready())
             await conversation

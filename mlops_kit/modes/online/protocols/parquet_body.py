@@ -4,8 +4,10 @@ PyArrow refuses damaged files, where Polars panics, or ends the process.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -30,7 +32,7 @@ def parse_parquet(body: bytes, columns: Sequence[Column], most: int) -> dict[str
             name: _texts(table[name], most) if name in texts else _values(table[name], column)
             for name, column in found.items()
         }
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError, ArithmeticError) as error:
         raise InputError("the body is no Parquet file that can be read") from error
 
 
@@ -49,9 +51,15 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _values(values: pa.ChunkedArray, column: Column) -> Array:
     """Numbers, with NaN or None where one is missing; lists become more dimensions."""
-    if not pa.types.is_nested(values.type):
-        return np.asarray(values.to_numpy())
+    kind = values.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        return _numbers(values).to_numpy()
     return np.array(values.to_pylist()) if len(values) else np.empty((0, *(size or 0 for size in column.shape)))
+
+
+def _numbers(values: pa.Array | pa.ChunkedArray) -> pl.Series:
+    """PyArrow's own way to NumPy imports pandas first, which takes a second."""
+    return cast(pl.Series, pl.from_arrow(values))
 
 
 def _texts(column: pa.ChunkedArray, most: int) -> Array:
@@ -60,7 +68,7 @@ def _texts(column: pa.ChunkedArray, most: int) -> Array:
     size = 0
     for chunk in column.chunks:
         encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        rows = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        rows = _numbers(encoded.indices).fill_null(-1).to_numpy()
         texts = np.array([*encoded.dictionary.to_pylist(), None], object)
         size += np.array([len(text or "") for text in texts])[rows].sum()
         parts.append(texts[rows])
