@@ -5,6 +5,7 @@ write-ahead log, with which readers never wait; a file that was there keeps the 
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from mlops_kit.tables.sql.catalog import (
     Catalog,
     check_table_name,
     checked_entry,
+    foreign_registry,
     nothing_published,
     row_query,
 )
@@ -50,7 +52,7 @@ FIXES = {
 
 def open_table(address: Address, _password: str = "") -> "SqliteTable":
     """The table in this file, which need not be there yet."""
-    check_table_name(address.table, "SQLite", reserved=("mlkit_", "sqlite_"))
+    check_table_name(address.table, "SQLite", reserved=("mlkit_", "sqlite_"), excluded=".")
     return SqliteTable(DatabaseFile(address, "SQLite"), address.table)
 
 
@@ -67,8 +69,8 @@ class SqliteTable:
         if not self._file.is_there():
             return None
         with self._transaction("DEFERRED") as session:
-            entries = Catalog(session, self._table).published()
-        return entries[0].published if entries else None
+            entry = Catalog(session, self._table).current()
+        return entry.published if entry else None
 
     def publish(self, generation: Generation, keep: int, on_rows: Callable[[int], None]) -> None:
         """Wait for other publishers to the file, load, and switch."""
@@ -157,9 +159,13 @@ class SqliteTable:
             except BaseException:
                 connection.rollback()
                 raise
+            if _is_at_rest(self._file.path):
+                self.close()  # the next generation would not be seen
         except sqlite3.IntegrityError as error:
             raise InputError(f"table {self._table!r}: two rows have the same key, or one has none") from error
         except sqlite3.Error as error:
+            if "no such column" in str(error):
+                raise foreign_registry() from error
             name = getattr(error, "sqlite_errorname", "")
             raise self._file.failure(
                 str(error), next((FIXES[fix] for fix in FIXES if name.startswith(fix)), "")
@@ -194,11 +200,23 @@ class _Session:
 
 def _connect(path: Path) -> sqlite3.Connection:
     is_new = not path.exists() or path.stat().st_size == 0
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    name = f"{path.absolute().as_uri()}{'?immutable=1' if _is_at_rest(path) else ''}"
+    connection = sqlite3.connect(name, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=True)
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     if is_new:
         connection.execute("PRAGMA journal_mode = WAL")
     return connection
+
+
+def _is_at_rest(path: Path) -> bool:
+    """Whether nobody writes to the file, and this user cannot: then SQLite must be told that it needs no lock, for
+    which it would have to write beside the file.
+    """
+    return (
+        path.exists()
+        and not os.access(path.parent, os.W_OK, effective_ids=True)
+        and not Path(f"{path}-wal").exists()
+    )
 
 
 def _sql_type(dtype: pa.DataType) -> str:
