@@ -97,7 +97,7 @@ class TooManyBadRowsError(UnfitRowsError):
         super().__init__(
             f"{bad:,} of {rows:,} rows cannot be predicted, more than {most:.2%}; nothing was published",
             f"mostly {commonest}; {errors} has the rows and the reasons",
-            "mend the input, or allow more with --max-bad-rows and run again: finished units are kept",
+            "mend the input, or allow more with --max-bad-rows and run again: what is finished is kept",
         )
 
 
@@ -107,7 +107,7 @@ class StoppedError(MlkitError):
     def __init__(self, finished: int, units: int) -> None:
         super().__init__(
             "stopped before the end",
-            f"{finished} of {units} units are finished and saved; nothing was published"
+            f"{finished} of {units} parts of the input are finished and saved; nothing was published"
             if units
             else "it was still reading, of which nothing is kept",
             "run the same command again" + (": it goes on from there" if units else ""),

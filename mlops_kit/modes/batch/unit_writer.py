@@ -24,7 +24,7 @@ class UnitWriter:
         bad_rows: Path,
         *,
         stops_at_bad_row: bool = False,
-        first_row: int | None = None,
+        first_row: int | None,
     ) -> None:
         """`part` and `bad_rows` are the files to write; `first_row` is the number that the unit's first row has
         within its source, where that is known.
