@@ -6,7 +6,6 @@ OUT/.mlkit/manifests/NAME.json  what the generation is
 """
 
 import fcntl
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from mlops_kit.errors import StoreError, UsageError
 from mlops_kit.tables.address import Address, advised_address
+from mlops_kit.tables.durable import sync_folder, write_synced
 from mlops_kit.tables.generation import Generation, is_generation_name
 from mlops_kit.tables.interface import Published, StoredPrediction
 from mlops_kit.tables.values import json_values
@@ -85,7 +85,7 @@ class FolderTable:
                 generation.name, generation.digest, generation.predicted_at, list(generation.key), generation.rows,
                 parts, before,
             )  # fmt: skip
-            _write_synced(self._manifest_path(generation.name), msgspec.json.format(msgspec.json.encode(manifest)))
+            write_synced(self._manifest_path(generation.name), msgspec.json.format(msgspec.json.encode(manifest)))
             self._switch(generation.name)
 
     def rollback(self) -> Published:
@@ -154,19 +154,19 @@ class FolderTable:
                 yield str(part.relative_to(directory))
                 continue
             name = f"{index:06d}-{part.name}"
-            _write_synced(directory / name, part.read_bytes())
+            write_synced(directory / name, part.read_bytes())
             on_rows(pq.read_metadata(part).num_rows)
             yield name
         directory.mkdir(parents=True, exist_ok=True)
         for folder in (*(path for path in directory.rglob("*") if path.is_dir()), directory, directory.parent):
-            _sync(folder)
+            sync_folder(folder)
 
     def _switch(self, name: str) -> None:
         """A link cannot be changed, but another can be renamed over it, and that is atomic."""
         link = self._root / f".{CURRENT}.{secrets.token_hex(4)}"
         link.symlink_to(Path(GENERATIONS) / name, target_is_directory=True)
         link.replace(self._root / CURRENT)
-        _sync(self._root)
+        sync_folder(self._root)
 
     def _retire(self, keep: int) -> None:
         kept: list[str] = []
@@ -247,26 +247,3 @@ def _key_condition(schema: pa.Schema, names: Sequence[str], key: Sequence[str]) 
             return None
         condition &= pl.col(name) == pl.lit(pl.Series(value)).first()
     return condition
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

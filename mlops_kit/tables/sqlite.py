@@ -4,15 +4,13 @@ Rows are loaded in short transactions, so that others can read and write the fil
 write-ahead log, with which readers never wait; a file that was there keeps the journal that its owner chose.
 """
 
-import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from mlops_kit.errors import InputError
@@ -37,6 +35,7 @@ from mlops_kit.tables.sql.columns import (
     value_of,
 )
 from mlops_kit.tables.sql.file import DatabaseFile
+from mlops_kit.tables.sqlite_values import restored_values, sql_type, stored_rows
 from mlops_kit.tables.values import json_value
 
 ROWS_PER_TRANSACTION = 65_536
@@ -112,7 +111,7 @@ class SqliteTable:
             relation = quoted(catalog.relation(entry.published.name))
             values = [json_value(value_of(array)) for array in arrays]
             rows = session.query(row_query(relation, entry.key), values)
-        return entry.prediction(_restored_values(decoded(entry.schema), rows[0])) if rows else None
+        return entry.prediction(restored_values(decoded(entry.schema), rows[0])) if rows else None
 
     def close(self) -> None:
         """Close the file."""
@@ -125,10 +124,10 @@ class SqliteTable:
             catalog = Catalog(session, self._table)
             catalog.record(generation)
             relation = catalog.relation(generation.name)
-            columns = ", ".join(f"{quoted(field.name)} {_sql_type(field.type)}" for field in storage)
+            columns = ", ".join(f"{quoted(field.name)} {sql_type(field.type)}" for field in storage)
             session.query(f"CREATE TABLE {quoted(relation)} ({columns})")
         for batch in generation.batches(ROWS_PER_TRANSACTION):
-            rows = _stored_rows(store_batch(batch, storage))
+            rows = stored_rows(store_batch(batch, storage))
             with self._transaction() as session:
                 session.insert(relation, len(storage), rows)
             on_rows(batch.num_rows)
@@ -217,40 +216,3 @@ def _is_at_rest(path: Path) -> bool:
         and not os.access(path.parent, os.W_OK, effective_ids=True)
         and not Path(f"{path}-wal").exists()
     )
-
-
-def _sql_type(dtype: pa.DataType) -> str:
-    if pa.types.is_boolean(dtype):
-        return "BOOLEAN"
-    if pa.types.is_integer(dtype):
-        return "INTEGER"
-    # A column of the type REAL would make 0.0 of -0.0.
-    return "" if pa.types.is_floating(dtype) else "TEXT"
-
-
-def _stored_rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    frame = pl.DataFrame(batch)
-    return zip(*(_stored_list(frame[field.name], field.type) for field in batch.schema), strict=True)
-
-
-def _stored_list(column: pl.Series, dtype: pa.DataType) -> list[Any]:
-    values = column.to_list()
-    if pa.types.is_list(dtype):
-        return [None if value is None else json.dumps(json_value(value)) for value in values]
-    if pa.types.is_temporal(dtype) or pa.types.is_decimal(dtype):
-        return list(map(json_value, values))
-    return values
-
-
-def _restored_values(schema: pa.Schema, row: Sequence[Any]) -> Mapping[str, Any]:
-    return {field.name: _restored(value, field.type) for field, value in zip(schema, row, strict=True)}
-
-
-def _restored(value: Any, dtype: pa.DataType) -> Any:
-    if value is None:
-        return None
-    if pa.types.is_boolean(dtype):
-        return bool(value)
-    if pa.types.is_uint64(dtype):
-        return int(value)
-    return json.loads(value) if pa.types.is_nested(dtype) else json_value(value)
