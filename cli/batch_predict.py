@@ -76,8 +76,9 @@ def batch_predict(
     from mlops_kit.modes.batch.job import BatchJob
 
     # What is typed wins over a default that does not go with it.
-    input = "" if "sql" in typed and "input" not in typed else input  # noqa: A001
-    sql = "" if "input" in typed and "sql" not in typed else sql
+    if input and sql and not _takes_query(input):
+        input = input if "input" in typed or "sql" not in typed else ""  # noqa: A001
+        sql = sql if "sql" in typed or "input" not in typed else ""
     threads = None if engine == SPARK and "threads" not in typed else threads
     _require(BUNDLE=bundle, INPUT=input or sql, **{"--out": out})
     _refuse_unheeded(typed, engine, is_duckdb=input.startswith("duckdb:") or bool(sql and not input))
@@ -91,6 +92,10 @@ def batch_predict(
         password=environment_password(),
     )  # fmt: skip
     _show(_run(job), json=json and out != "-")
+
+
+def _takes_query(source: str) -> bool:
+    return "://" in source and "table=" not in source
 
 
 def _is_rollback(typed: Set[str]) -> bool:

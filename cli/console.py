@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -97,7 +96,7 @@ def _wrapped(text: str) -> str:
     """On a terminal, broken between words; elsewhere as it is, for whoever searches it."""
     if not sys.stderr.isatty():
         return text
-    width = shutil.get_terminal_size().columns
+    width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
     return textwrap.fill(text, width, subsequent_indent=" " * 7, break_long_words=False, break_on_hyphens=False)
 
 

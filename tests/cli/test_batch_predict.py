@@ -1,13 +1,17 @@
 """What people type for batch predictions, what they see, and which code it ends with."""
 
+import fcntl
 import json
 import os
 import signal
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -72,6 +76,29 @@ def test_what_is_typed_wins_over_a_default_that_does_not_go_with_it() -> None:
     assert json.loads(done.stdout)["rows"] == 3
     command = [*COMMAND, "batch-predict", "--sql", "FROM 'rows.parquet'", "--out", "-"]
     assert subprocess.run(command, capture_output=True, check=False).stderr.startswith(b"20 rows")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_default_that_goes_with_what_is_typed_stays() -> None:
+    with duckdb.connect("warehouse.duckdb") as connection:
+        connection.sql("CREATE TABLE flights AS FROM 'rows.parquet'")
+    set_defaults('bundle = "tiny"\ninput = "duckdb:///warehouse.duckdb"\nout = "out"')
+    assert json.loads(batch("--sql", "FROM flights LIMIT 4", "--json").stdout)["rows"] == 4
+    set_defaults('bundle = "tiny"\nsql = "FROM \'rows.parquet\' LIMIT 5"\nout = "out"')
+    assert json.loads(batch("--json").stdout)["rows"] == 5
+
+
+@pytest.mark.usefixtures("project")
+def test_on_a_terminal_lines_break_between_words() -> None:
+    terminal, end = os.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    words = ["batch-predict", "tiny", "rows.csv", "--out", "out", "--where", "id > 5"]
+    subprocess.run([*COMMAND, *words], stderr=end, check=False)
+    os.close(end)
+    with os.fdopen(terminal, "rb") as file:
+        shown = file.read1().decode()
+    assert "columns of CSV" in " ".join(shown.split())
+    assert max(map(len, shown.splitlines()[1:])) <= 40
 
 
 USAGE: list[tuple[list[str], str]] = [
