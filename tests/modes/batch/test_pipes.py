@@ -95,12 +95,21 @@ def test_a_pipe_that_fails_gives_nothing(bundle: Path, tmp_path: Path, rows: pl.
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["rows.parquet"]
 
 
-def test_a_reader_that_goes_away_ends_the_run_without_a_word(
+def test_a_reader_that_goes_away_ends_the_run_without_a_word_or_a_file(
     bundle: Path, tmp_path: Path, rows: pl.DataFrame
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [*COMMAND, "batch-predict", str(bundle), "rows.parquet", "--out", "-"]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, cwd=tmp_path, timeout=100)
+    command = [*COMMAND, "batch-predict", str(bundle), "-", "--out", "-"]
+    done = subprocess.run(
+        command,
+        input=stream_of(rows),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        cwd=tmp_path,
+        timeout=100,
+    )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["rows.parquet"]
