@@ -1,22 +1,22 @@
 """`mlkit batch-predict`: score everything that is stored, and publish the answers all at once."""
 
-import signal
+from collections.abc import Iterable, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from mlops_kit.errors import StoppedError, UsageError
 
 from . import console
-from .options import environment_password, option, parse_size, refuse_passwords
+from .options import environment_password, option, parse_size, refuse_passwords, typed_names
+from .watching import Watching
 
 if TYPE_CHECKING:
     from mlops_kit.modes.batch.job import BatchJob, BatchReport
 
 
-READING = "reading"
-"""The stage of which nothing is kept: a signal ends it at once."""
+SPARK, FAIL = "spark", "fail"
 
 
 def batch_predict(
@@ -30,13 +30,20 @@ def batch_predict(
         help="Parquet, CSV or NDJSON: a file, folder or glob; a database's URL; - for Arrow on stdin.",
     ),
     out: str = option("", help="The folder, or the table's URL, to publish to; - for Arrow on stdout."),
-    keep: str = option("", help="Columns of the input to pass through, separated by commas."),
-    key: str = option("", help="Columns by which predictions are looked up; they are passed through, too."),
+    keep: list[str] = option([], help="Columns of the input to pass through: repeated, or separated by commas."),
+    key: list[str] = option(
+        [],
+        help="Columns by which predictions are looked up, given likewise and passed through, too: whole numbers, "
+        "text, truth values, dates or times.",
+    ),
     where: str = option("", help="Predict only the rows that meet this SQL condition."),
     sql: str = option("", help="Predict the rows of this query: in INPUT's database, or without INPUT in DuckDB."),
     memory: str = option("512MB", help="Memory that DuckDB may take for a query, before it spills to disk."),
-    errors: str = option("", help="Where bad rows go, a Parquet file; or fail, to stop at the first."),
-    max_bad_rows: float = option(0.01, min=0, max=1, help="Publish nothing if a larger share of rows is bad."),
+    errors: str = option("", help="Where bad rows go, a .parquet file; or fail, to stop at the first."),
+    max_bad_rows: float = option(
+        0.01, min=0, max=1, help="Publish nothing if a larger share of rows is bad: 0.05 is 5 %."
+    ),
+    allow_empty: bool = option(False, "--allow-empty", help="Publish also if there is no row at all."),
     engine: str = option("local", help="Who predicts: local, or spark."),
     master: str = option(
         "local[*]", help="Spark's master, such as spark://HOST:7077, or a Connect server, sc://HOST."
@@ -62,39 +69,47 @@ def batch_predict(
         --sql "SELECT * FROM 'data/*.parquet' JOIN 'weather.csv' USING (hour)"
     """
     refuse_passwords(context, "input", "out", "rollback")
-    if rollback:
-        if bundle or input or out:
-            raise UsageError("--rollback takes nothing but OUTPUT", fix="mlkit batch-predict --rollback OUTPUT")
+    typed = typed_names(context)
+    if rollback and _is_rollback(typed):
         _roll_back(rollback, json=json)
         return
     from mlops_kit.modes.batch.job import BatchJob
 
+    # What is typed wins over a default that does not go with it.
+    if input and sql and not _takes_query(input):
+        input = input if "input" in typed or "sql" not in typed else ""  # noqa: A001
+        sql = sql if "sql" in typed or "input" not in typed else ""
+    threads = None if engine == SPARK and "threads" not in typed else threads
     _require(BUNDLE=bundle, INPUT=input or sql, **{"--out": out})
-    if json and out == "-":
+    _refuse_unheeded(typed, engine, is_duckdb=input.startswith("duckdb:") or bool(sql and not input))
+    if out == "-" and "json" in typed:
         raise UsageError("--json and --out - both write to stdout", fix="leave out one of them")
-    if keep_generations < 1:
-        raise UsageError("--keep-generations 0", "the current one must stay", "give at least 1")
     job = BatchJob(
-        bundle=bundle,
-        input=input,
-        out=out,
-        keep=_names(keep),
-        key=_names(key),
-        where=where or None,
-        sql=sql,
-        memory_bytes=parse_size(memory),
-        errors=Path(errors) if errors and errors != "fail" else None,
-        stops_at_bad_row=errors == "fail",
-        most_bad=max_bad_rows,
-        engine=engine,
-        master=master,
-        threads=threads,
-        fresh=fresh,
-        keep_generations=keep_generations,
-        work=work,
+        bundle=bundle, input=input, out=out, keep=_names(keep), key=_names(key), where=where or None, sql=sql,
+        memory_bytes=parse_size(memory), errors=Path(errors) if errors and errors != FAIL else None,
+        stops_at_bad_row=errors == FAIL, most_bad=max_bad_rows, engine=engine, master=master, threads=threads,
+        fresh=fresh, keep_generations=keep_generations, allow_empty=allow_empty, work=work,
         password=environment_password(),
-    )
-    _show(_run(job), json=json)
+    )  # fmt: skip
+    _show(_run(job), json=json and out != "-")
+
+
+def _takes_query(source: str) -> bool:
+    return "://" in source and "table=" not in source
+
+
+def _is_rollback(typed: Set[str]) -> bool:
+    others = typed & {"bundle", "input", "out", "sql"}
+    if others and "rollback" in typed:
+        raise UsageError("--rollback takes nothing but OUTPUT", fix="mlkit batch-predict --rollback OUTPUT")
+    return not others
+
+
+def _refuse_unheeded(typed: Set[str], engine: str, *, is_duckdb: bool) -> None:
+    if "master" in typed and engine != SPARK:
+        raise UsageError("--master is for Spark", f"the engine is {engine}", "add --engine spark")
+    if "memory" in typed and not is_duckdb:
+        raise UsageError("--memory is for DuckDB", "it carries out no query here", "leave it out")
 
 
 def _require(**values: str) -> None:
@@ -103,14 +118,14 @@ def _require(**values: str) -> None:
             raise UsageError(f"{name} is missing", fix="mlkit batch-predict BUNDLE INPUT --out OUTPUT")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _names(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
 
 
 def _run(job: "BatchJob") -> "BatchReport":
     from mlops_kit.modes.batch.run import run_batch
 
-    with _Watching() as watching:
+    with Watching() as watching:
         try:
             return run_batch(job, watching)
         except StoppedError as error:
@@ -118,55 +133,6 @@ def _run(job: "BatchJob") -> "BatchReport":
                 raise
             console.note(f"{error.what}: {error.why}; {error.fix}")
             raise SystemExit(128 + watching.signal) from error
-
-
-class _Watching:
-    """A progress bar for each stage; and the first Ctrl-C or SIGTERM asks the run to stop, the second ends it."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._stage = ""
-        self._bar: Any = None
-        self._progress: Any = None
-        self._task: Any = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "_Watching":
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._close()
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def stage(self, name: str, total_rows: int | None) -> None:
-        """Another bar."""
-        self._close()
-        self._stage = name
-        self._bar = console.progress_bar(name, total_rows)
-        self._progress, self._task = self._bar.__enter__()
-
-    def advance(self, rows: int) -> None:
-        """The bar grows."""
-        self._progress.advance(self._task, rows)
-
-    def should_stop(self) -> bool:
-        """Whether a signal came."""
-        return self.signal is not None
-
-    def _note(self, number: int, frame: object) -> None:
-        if self.signal is not None or self._stage == READING:
-            self.signal = number
-            handler = self._before[number]
-            handler(number, frame)
-        self.signal = number
-        console.note("finishing what is running; once more to stop at once")
-
-    def _close(self) -> None:
-        if self._bar:
-            self._bar.__exit__(None, None, None)
-            self._bar = None
 
 
 def _show(report: "BatchReport", *, json: bool) -> None:
@@ -190,14 +156,21 @@ def _show(report: "BatchReport", *, json: bool) -> None:
         return
     if report.out != "-":
         console.print_line(report.out)
+    console.note(_summary(report))
+    if report.bad_rows and report.is_new:
+        rows = "1 bad row is" if report.bad_rows == 1 else f"{report.bad_rows:,} bad rows are"
+        console.note(f"{rows} in {report.errors}")
+
+
+def _summary(report: "BatchReport") -> str:
     if not report.is_new:
-        console.note(f"nothing to do: {report.generation} has these predictions already ({report.rows:,} rows)")
-        return
-    units = f", {report.units_skipped} of {report.units} units were finished before"
-    skipped = units if report.units_skipped else ""
-    console.note(f"{report.rows:,} rows in {report.seconds:.2f} s ({report.rows_per_s:,.0f} rows/s){skipped}")
-    if report.bad_rows:
-        console.note(f"{report.bad_rows:,} bad rows are in {report.errors}")
+        return f"nothing to do: {report.generation} has these predictions already ({report.rows:,} rows)"
+    rows, seconds = f"{report.rows:,} rows", f"{report.seconds:.2f} s"
+    if report.rows and not report.scored_rows:
+        return f"{rows} published in {seconds}; all of them were predicted before"
+    earlier = report.rows - report.scored_rows
+    kept = f"; {earlier:,} of them were predicted before" if earlier else ""
+    return f"{rows} in {seconds} ({report.rows_per_s:,.0f} rows/s){kept}"
 
 
 def _roll_back(output: str, *, json: bool) -> None:

@@ -3,18 +3,25 @@
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
+
+from mlops_kit.errors import StoreError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
 
+STDOUT, STDERR = 1, 2
+
+
 def print_json(document: Any) -> None:
     """The one document of `--json`, on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    is_ascii = sys.stdout is None or sys.stdout.encoding.lower() != "utf-8"
+    print_line(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=is_ascii))
 
 
 @contextmanager
@@ -32,23 +39,65 @@ def stdout_for_results() -> Iterator[None]:
 
 
 def print_line(text: str = "") -> None:
-    """One line of the result, on stdout."""
-    sys.stdout.write(text + "\n")
+    """One line of the result, on stdout, if that is not closed."""
+    if sys.stdout is not None:
+        with _stdout_errors():
+            sys.stdout.write(text + "\n")
+
+
+def flush() -> None:
+    """Make sure that what was printed is out. Raises StoreError; BrokenPipeError where nobody reads any more."""
+    if sys.stdout is not None:
+        with _stdout_errors():
+            sys.stdout.flush()
+
+
+@contextmanager
+def _stdout_errors() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        forget_stdout()
+        why = error.strerror or str(error)
+        raise StoreError("stdout: cannot be written", why, "look at where it goes") from error
+
+
+def forget_stdout() -> None:
+    """Let what is still to be written vanish: Python would try once more at its end, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDOUT)
+    os.close(nowhere)
+
+
+def fill_closed_descriptors() -> None:
+    """Open what was started closed (`>&-`), or the next file would get its number, and what libraries print."""
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(nowhere)
 
 
 def note(text: str) -> None:
-    """A remark for a person, on stderr."""
-    sys.stderr.write(text + "\n")
+    """A remark for a person, on stderr, if that is not closed."""
+    if sys.stderr is not None:
+        sys.stderr.write(_wrapped(text) + "\n")
 
 
 def print_error(what: str, why: str = "", fix: str = "") -> None:
     """An error on stderr: what happened, why, and what to do next."""
-    lines = [f"{styled('error:', '1;31', sys.stderr)} {what}"]
-    if why:
-        lines.append(f"  why: {why}")
-    if fix:
-        lines.append(f"  try: {fix}")
-    sys.stderr.write("\n".join(lines) + "\n")
+    if sys.stderr is not None:
+        parts = ("error: " + what, why and "  why: " + why, fix and "  try: " + fix)
+        text = "\n".join(_wrapped(part) for part in parts if part)
+        sys.stderr.write(text.replace("error:", styled("error:", "1;31", sys.stderr), 1) + "\n")
+
+
+def _wrapped(text: str) -> str:
+    """On a terminal, broken between words; elsewhere as it is, for whoever searches it."""
+    if not sys.stderr.isatty():
+        return text
+    width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return textwrap.fill(text, width, subsequent_indent=" " * 7, break_long_words=False, break_on_hyphens=False)
 
 
 def styled(text: str, code: str, stream: IO[str]) -> str:
@@ -90,7 +139,9 @@ def progress_bar(description: str, total: int | None) -> "Iterator[tuple[Progres
         TaskProgressColumn("{task.percentage:>3.0f} %"),
         RateColumn(),
     )
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         yield progress, progress.add_task(description, total=total)
 
 

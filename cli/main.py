@@ -1,6 +1,7 @@
 """The entry point: registers the commands, and turns errors into text and exit codes.
 
-0 done · 1 it ran and the answer is no · 2 could not run · 101 a bug in mlkit · 130 interrupted · 143 terminated.
+0 done · 1 it ran and the answer is no · 2 could not run · 101 a bug in mlkit · 130 interrupted · 143 terminated ·
+141 nobody reads stdout any more.
 """
 
 import gc
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 import typer
 
-from mlops_kit.errors import MlkitError, ParityError, TooManyBadRowsError
+from mlops_kit.errors import MlkitError, ParityError, UnfitRowsError
 
 from . import console
 from .batch_predict import batch_predict
@@ -26,7 +27,7 @@ from .serve import serve
 from .settings import read_settings
 from .verify import verify
 
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED, TERMINATED, UNREAD = 130, 143, 141
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -65,7 +66,10 @@ def main(
     """One trained model, exported once, run in every prediction mode."""
     commands = getattr(context.command, "commands", {})
     context.default_map = read_settings(
-        {name: [parameter.name for parameter in command.params] for name, command in commands.items()}
+        {
+            name: {parameter.name: getattr(parameter, "multiple", False) for parameter in command.params}
+            for name, command in commands.items()
+        }
     )
 
 
@@ -76,9 +80,10 @@ for command in (init, export, inspect, verify, predict, batch_predict, lookup, s
 def run() -> NoReturn:
     """Run the command line and exit with the code that the outcome has."""
     signal.signal(signal.SIGTERM, _terminate)
+    console.fill_closed_descriptors()
     try:
         code = app(standalone_mode=False)
-        sys.stdout.flush()
+        console.flush()
         if code == INTERRUPTED:
             console.note("interrupted")
     except BaseException as error:  # noqa: BLE001 - the edge: every outcome becomes a code
@@ -98,6 +103,9 @@ def _terminate(_signal: int, _frame: object) -> NoReturn:
 
 def _report(error: BaseException) -> int:
     match error:
+        case BrokenPipeError() | SystemExit(__context__=BrokenPipeError()):
+            console.forget_stdout()
+            return UNREAD
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
         case typer.TyperException():
@@ -108,7 +116,7 @@ def _report(error: BaseException) -> int:
             return INTERRUPTED
         case MlkitError():
             console.print_error(error.what, error.why, error.fix)
-            return 1 if isinstance(error, (ParityError, TooManyBadRowsError)) else 2
+            return 1 if isinstance(error, (ParityError, UnfitRowsError)) else 2
         case OSError():
             console.print_error(
                 f"{error.filename or 'the disk'}: {error.strerror or error}", fix="check that place"
@@ -127,5 +135,7 @@ def _show_usage_error(error: typer.TyperException) -> None:
     show = getattr(error, "show", None)
     if callable(show):
         show()
+        if "unexpected extra argument" in str(error):
+            console.note("  try: if that came of a pattern such as *.parquet, put it into quotes")
     else:
         console.print_error(str(error), fix="mlkit --help")

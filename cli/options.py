@@ -18,11 +18,16 @@ def environment_password() -> str:
     return os.environ.get("MLKIT_PASSWORD", "")
 
 
+def typed_names(context: typer.Context) -> set[str]:
+    """The parameters that were given on the command line, and not by a setting or the environment."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
 def refuse_passwords(context: typer.Context, *names: str) -> None:
     """Raise UsageError for a URL with a password that stands on the command line, where others can read it."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source and source.name == "COMMANDLINE" and _has_password(context.params[name]):
+    for name in typed_names(context).intersection(names):
+        if _has_password(context.params[name]):
             why = "everybody on this machine can see it in the list of processes"
             raise UsageError(
                 "there is a password on the command line", why, "leave it out, and set MLKIT_PASSWORD"

@@ -19,10 +19,18 @@ EXTRAS = {
     "catboost": ("catboost",),
     "torch": ("torch", "onnxscript"),
     "mlflow": ("mlflow",),
+    "postgres": ("adbc-driver-postgresql",),
+    "redis": ("redis",),
+    "s3": ("s3fs",),
+    "cassandra": ("cassandra-driver",),
+    "spark": ("pyspark",),
 }
 """The packages of each extra that mlkit itself imports."""
 
-CORE = ("msgspec", "numpy", "onnx", "onnxruntime", "polars", "pyarrow", "safetensors", "orjson", "rich", "typer")
+CORE = (
+    "duckdb", "msgspec", "numpy", "onnx", "onnxruntime", "orjson", "polars", "pyarrow", "rich", "safetensors",
+    "typer",
+)  # fmt: skip
 LEAST_FREE_BYTES = 2**30
 
 

@@ -9,7 +9,8 @@ MlkitError                  what happened, why, what to try next
 ├── ConversionError         the model has no faithful ONNX form
 │   └── ParityError         it was converted, but answers differently from the original
 ├── BundleError             a bundle that is damaged, hostile or of an unknown format
-├── TooManyBadRowsError     a batch run met more rows that cannot be predicted than it may leave out
+├── UnfitRowsError          a batch run has read its rows, and may not publish what they give
+│   └── TooManyBadRowsError     more of them cannot be predicted than it may leave out
 ├── StoppedError            a run was asked to stop, and has saved what was finished
 ├── StoreError              a server or a disk that predictions are written to, or read from, fails
 ├── RequestError            a request to a server is not answered with a prediction
@@ -95,14 +96,18 @@ class BundleError(MlkitError):
         self.file = file
 
 
-class TooManyBadRowsError(MlkitError):
-    """More rows than allowed cannot be predicted; nothing was published."""
+class UnfitRowsError(MlkitError):
+    """The rows were read, and predictions of them would be wrong to publish; nothing was published."""
 
-    def __init__(self, bad: int, rows: int, most: float, errors: Path) -> None:
+
+class TooManyBadRowsError(UnfitRowsError):
+    """More rows than allowed cannot be predicted. `commonest` is what is wrong with most of them."""
+
+    def __init__(self, bad: int, rows: int, most: float, errors: Path, commonest: str) -> None:
         super().__init__(
             f"{bad:,} of {rows:,} rows cannot be predicted, more than {most:.2%}; nothing was published",
-            f"{errors} has the rows and the reasons",
-            "mend the input, or allow more with --max-bad-rows and run again: finished units are kept",
+            f"mostly {commonest}; {errors} has the rows and the reasons",
+            "mend the input, or allow more with --max-bad-rows and run again: what is finished is kept",
         )
 
 
@@ -112,10 +117,10 @@ class StoppedError(MlkitError):
     def __init__(self, finished: int, units: int) -> None:
         super().__init__(
             "stopped before the end",
-            f"{finished} of {units} units are finished and saved; nothing was published"
+            f"{finished} of {units} parts of the input are finished and saved; nothing was published"
             if units
-            else "it was still reading; nothing was predicted",
-            "run the same command again: it goes on from there",
+            else "it was still reading, of which nothing is kept",
+            "run the same command again" + (": it goes on from there" if units else ""),
         )
 
 

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from mlops_kit.errors import UsageError, listed, suggestion
 
 FOLDER = "folder"
 STDOUT = "-"
+
+
+DATABASES = {".duckdb": "duckdb", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite"}
+"""Suffix of a database's file → its scheme."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,16 @@ class Address:
         except ValueError as error:
             raise UsageError(f"{self}: that is no host and port", fix=f"write host:{default_port}") from error
         return parts.hostname or "127.0.0.1", port
+
+
+def advised_address(file: Path) -> str:
+    """What to write instead of the name of a database's file; empty if it is none.
+
+    >>> advised_address(Path("out.db"))
+    'write sqlite:///out.db?table=NAME'
+    """
+    scheme = DATABASES.get(file.suffix.lower())
+    return f"write {scheme}:///{file}?table=NAME" if scheme else ""
 
 
 def parse_address(text: str, schemes: Sequence[str], *, needs_table: bool = True) -> Address:

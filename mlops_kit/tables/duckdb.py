@@ -17,7 +17,15 @@ from mlops_kit.errors import InputError, MlkitError
 from mlops_kit.tables.address import Address
 from mlops_kit.tables.generation import Generation
 from mlops_kit.tables.interface import Published, StoredPrediction
-from mlops_kit.tables.sql.catalog import Catalog, check_table_name, checked_entry, nothing_published, row_query
+from mlops_kit.tables.sql.catalog import (
+    REGISTRY,
+    Catalog,
+    check_table_name,
+    checked_entry,
+    foreign_registry,
+    nothing_published,
+    row_query,
+)
 from mlops_kit.tables.sql.columns import decoded, key_arrays, quoted, refuse_equal_names, storage_schema, value_of
 from mlops_kit.tables.sql.file import DatabaseFile
 from mlops_kit.tables.values import json_values
@@ -28,7 +36,7 @@ LONGEST_PAUSE_S = 0.02
 
 def open_table(address: Address, _password: str = "") -> "DuckdbTable":
     """The table in this file, which need not be there yet."""
-    check_table_name(address.table, "DuckDB")
+    check_table_name(address.table, "DuckDB", excluded=".")
     return DuckdbTable(DatabaseFile(address, "DuckDB"), address.table)
 
 
@@ -44,8 +52,8 @@ class DuckdbTable:
         if not self._file.is_there():
             return None
         with self._transaction(read_only=True) as session:
-            entries = Catalog(session, self._table).published()
-        return entries[0].published if entries else None
+            entry = Catalog(session, self._table).current()
+        return entry.published if entry else None
 
     def publish(self, generation: Generation, keep: int, on_rows: Callable[[int], None]) -> None:
         """Everything in one transaction; `on_rows` is called once, when all rows are in it."""
@@ -113,8 +121,12 @@ class DuckdbTable:
 
     def _explained(self, error: duckdb.Error) -> MlkitError:
         why = str(error).partition("\n")[0]
+        if isinstance(error, duckdb.BinderException) and REGISTRY in str(error):
+            return foreign_registry()
         if "constraint violation" in why or isinstance(error, duckdb.ConstraintException):
             return InputError(f"table {self._table!r}: two rows have the same key, or one has none")
+        if "read-only mode" in why:
+            why = "it is no DuckDB database"  # DuckDB would make a view of such a file, in memory
         fix = "close the file there, and run again" if _is_held(error) else ""
         return self._file.failure(why, fix)
 

@@ -6,7 +6,6 @@ OUT/.mlkit/manifests/NAME.json  what the generation is
 """
 
 import fcntl
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +18,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops_kit.errors import StoreError, UsageError
-from mlops_kit.tables.address import Address
-from mlops_kit.tables.generation import Generation
+from mlops_kit.tables.address import Address, advised_address
+from mlops_kit.tables.durable import sync_folder, write_synced
+from mlops_kit.tables.generation import Generation, is_generation_name
 from mlops_kit.tables.interface import Published, StoredPrediction
 from mlops_kit.tables.values import json_values
 
 CURRENT, GENERATIONS, PRIVATE = "current", "generations", ".mlkit"
+REPAIR = "run mlkit batch-predict again, which publishes anew what is not whole"
+
+
+class DamagedGenerationError(StoreError):
+    """What `current` points to is not as it was published."""
 
 
 class GenerationManifest(msgspec.Struct, frozen=True):
@@ -44,6 +49,13 @@ def open_table(address: Address, _password: str) -> "FolderTable":
     return FolderTable(Path(address.path))
 
 
+def linked_generation(root: Path) -> str | None:
+    """The generation that readers of the folder are led to, be it there or not."""
+    link = root / CURRENT
+    target = link.readlink() if link.is_symlink() else Path()
+    return target.name if target.parent == Path(GENERATIONS) and is_generation_name(target.name) else None
+
+
 class FolderTable:
     """A table in the file system."""
 
@@ -51,8 +63,11 @@ class FolderTable:
         self._root = root
 
     def current(self) -> Published | None:
-        """The generation that `current` points to."""
-        manifest = self._current_manifest()
+        """The generation that `current` points to, if it is known what that is."""
+        try:
+            manifest = self._current_manifest()
+        except DamagedGenerationError:
+            return None
         return _published(manifest) if manifest else None
 
     def publish(self, generation: Generation, keep: int, on_rows: Callable[[int], None]) -> None:
@@ -70,13 +85,15 @@ class FolderTable:
                 generation.name, generation.digest, generation.predicted_at, list(generation.key), generation.rows,
                 parts, before,
             )  # fmt: skip
-            _write_synced(self._manifest_path(generation.name), msgspec.json.format(msgspec.json.encode(manifest)))
+            write_synced(self._manifest_path(generation.name), msgspec.json.format(msgspec.json.encode(manifest)))
             self._switch(generation.name)
 
     def rollback(self) -> Published:
         """Point `current` at the generation before."""
         manifest = self._current_manifest()
-        before = self._read_manifest(manifest.before) if manifest and manifest.before else None
+        if manifest is None:
+            raise self._nothing_published()
+        before = self._read_manifest(manifest.before) if manifest.before else None
         if before is None:
             fix = "keep more of them next time with --keep-generations"
             raise UsageError(f"{self._root}: no generation before the current one is left", fix=fix)
@@ -90,12 +107,12 @@ class FolderTable:
             _check_key(self._root, manifest.key, key)
             try:
                 return self._find(manifest, key)
-            except FileNotFoundError as error:
+            except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
                 if self._current_name() == manifest.name:
-                    raise StoreError(
-                        f"{self._root}: files of {manifest.name} are missing", fix="run again"
-                    ) from error
-        raise UsageError(f"{self._root}: nothing was ever published there", fix="mlkit batch-predict publishes")
+                    is_missing = isinstance(error, FileNotFoundError)
+                    what = f"{self._root}: files of {manifest.name} are {'missing' if is_missing else 'damaged'}"
+                    raise DamagedGenerationError(what, fix=REPAIR) from error
+        raise self._nothing_published()
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -137,19 +154,19 @@ class FolderTable:
                 yield str(part.relative_to(directory))
                 continue
             name = f"{index:06d}-{part.name}"
-            _write_synced(directory / name, part.read_bytes())
+            write_synced(directory / name, part.read_bytes())
             on_rows(pq.read_metadata(part).num_rows)
             yield name
         directory.mkdir(parents=True, exist_ok=True)
         for folder in (*(path for path in directory.rglob("*") if path.is_dir()), directory, directory.parent):
-            _sync(folder)
+            sync_folder(folder)
 
     def _switch(self, name: str) -> None:
         """A link cannot be changed, but another can be renamed over it, and that is atomic."""
         link = self._root / f".{CURRENT}.{secrets.token_hex(4)}"
         link.symlink_to(Path(GENERATIONS) / name, target_is_directory=True)
         link.replace(self._root / CURRENT)
-        _sync(self._root)
+        sync_folder(self._root)
 
     def _retire(self, keep: int) -> None:
         kept: list[str] = []
@@ -164,13 +181,19 @@ class FolderTable:
         for left in (*self._root.glob(f".{CURRENT}.*"), *(self._root / PRIVATE / "manifests").glob(".*")):
             left.unlink(missing_ok=True)
 
+    def _nothing_published(self) -> UsageError:
+        is_inside = self._root.name == CURRENT and self._root.is_symlink()
+        fix = f"give {self._root.parent}" if is_inside else "mlkit batch-predict publishes"
+        return UsageError(f"{self._root}: nothing was ever published there", fix=fix)
+
     def _current_name(self) -> str | None:
         try:
             return (self._root / CURRENT).readlink().name
         except FileNotFoundError:
             return None
         except NotADirectoryError as error:
-            raise StoreError(f"{self._root}: there can be no folder", str(error), "check OUTPUT") from error
+            fix = advised_address(self._root) or "check OUTPUT"
+            raise StoreError(f"{self._root} is no folder", "it is a file, or lies in one", fix) from error
         except OSError as error:
             fix = "choose another --out, or remove it"
             raise UsageError(f"{self._root / CURRENT} is no link", "mlkit did not make it", fix) from error
@@ -181,9 +204,8 @@ class FolderTable:
             if manifest := self._read_manifest(name):
                 return manifest
             if self._current_name() == name:
-                raise StoreError(
-                    f"{self._root}: {name} has no manifest", "somebody removed it", "run with --fresh"
-                )
+                what, why = f"{self._root}: {name} has no manifest", "somebody removed it"
+                raise DamagedGenerationError(what, why, REPAIR)
         return None
 
     def _read_manifest(self, name: str) -> GenerationManifest | None:
@@ -193,7 +215,7 @@ class FolderTable:
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:
-            raise StoreError(f"{path}: damaged", str(error), "run with --fresh") from error
+            raise DamagedGenerationError(f"{path}: damaged", str(error), REPAIR) from error
 
     def _manifest_path(self, name: str) -> Path:
         return self._root / PRIVATE / "manifests" / f"{name}.json"
@@ -225,26 +247,3 @@ def _key_condition(schema: pa.Schema, names: Sequence[str], key: Sequence[str]) 
             return None
         condition &= pl.col(name) == pl.lit(pl.Series(value)).first()
     return condition
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

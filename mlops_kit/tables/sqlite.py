@@ -4,14 +4,13 @@ Rows are loaded in short transactions, so that others can read and write the fil
 write-ahead log, with which readers never wait; a file that was there keeps the journal that its owner chose.
 """
 
-import json
+import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from mlops_kit.errors import InputError
@@ -22,6 +21,7 @@ from mlops_kit.tables.sql.catalog import (
     Catalog,
     check_table_name,
     checked_entry,
+    foreign_registry,
     nothing_published,
     row_query,
 )
@@ -35,6 +35,7 @@ from mlops_kit.tables.sql.columns import (
     value_of,
 )
 from mlops_kit.tables.sql.file import DatabaseFile
+from mlops_kit.tables.sqlite_values import restored_values, sql_type, stored_rows
 from mlops_kit.tables.values import json_value
 
 ROWS_PER_TRANSACTION = 65_536
@@ -50,7 +51,7 @@ FIXES = {
 
 def open_table(address: Address, _password: str = "") -> "SqliteTable":
     """The table in this file, which need not be there yet."""
-    check_table_name(address.table, "SQLite", reserved=("mlkit_", "sqlite_"))
+    check_table_name(address.table, "SQLite", reserved=("mlkit_", "sqlite_"), excluded=".")
     return SqliteTable(DatabaseFile(address, "SQLite"), address.table)
 
 
@@ -67,8 +68,8 @@ class SqliteTable:
         if not self._file.is_there():
             return None
         with self._transaction("DEFERRED") as session:
-            entries = Catalog(session, self._table).published()
-        return entries[0].published if entries else None
+            entry = Catalog(session, self._table).current()
+        return entry.published if entry else None
 
     def publish(self, generation: Generation, keep: int, on_rows: Callable[[int], None]) -> None:
         """Wait for other publishers to the file, load, and switch."""
@@ -110,7 +111,7 @@ class SqliteTable:
             relation = quoted(catalog.relation(entry.published.name))
             values = [json_value(value_of(array)) for array in arrays]
             rows = session.query(row_query(relation, entry.key), values)
-        return entry.prediction(_restored_values(decoded(entry.schema), rows[0])) if rows else None
+        return entry.prediction(restored_values(decoded(entry.schema), rows[0])) if rows else None
 
     def close(self) -> None:
         """Close the file."""
@@ -123,10 +124,10 @@ class SqliteTable:
             catalog = Catalog(session, self._table)
             catalog.record(generation)
             relation = catalog.relation(generation.name)
-            columns = ", ".join(f"{quoted(field.name)} {_sql_type(field.type)}" for field in storage)
+            columns = ", ".join(f"{quoted(field.name)} {sql_type(field.type)}" for field in storage)
             session.query(f"CREATE TABLE {quoted(relation)} ({columns})")
         for batch in generation.batches(ROWS_PER_TRANSACTION):
-            rows = _stored_rows(store_batch(batch, storage))
+            rows = stored_rows(store_batch(batch, storage))
             with self._transaction() as session:
                 session.insert(relation, len(storage), rows)
             on_rows(batch.num_rows)
@@ -157,9 +158,13 @@ class SqliteTable:
             except BaseException:
                 connection.rollback()
                 raise
+            if _is_at_rest(self._file.path):
+                self.close()  # the next generation would not be seen
         except sqlite3.IntegrityError as error:
             raise InputError(f"table {self._table!r}: two rows have the same key, or one has none") from error
         except sqlite3.Error as error:
+            if "no such column" in str(error):
+                raise foreign_registry() from error
             name = getattr(error, "sqlite_errorname", "")
             raise self._file.failure(
                 str(error), next((FIXES[fix] for fix in FIXES if name.startswith(fix)), "")
@@ -194,45 +199,20 @@ class _Session:
 
 def _connect(path: Path) -> sqlite3.Connection:
     is_new = not path.exists() or path.stat().st_size == 0
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    name = f"{path.absolute().as_uri()}{'?immutable=1' if _is_at_rest(path) else ''}"
+    connection = sqlite3.connect(name, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=True)
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     if is_new:
         connection.execute("PRAGMA journal_mode = WAL")
     return connection
 
 
-def _sql_type(dtype: pa.DataType) -> str:
-    if pa.types.is_boolean(dtype):
-        return "BOOLEAN"
-    if pa.types.is_integer(dtype):
-        return "INTEGER"
-    # A column of the type REAL would make 0.0 of -0.0.
-    return "" if pa.types.is_floating(dtype) else "TEXT"
-
-
-def _stored_rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    frame = pl.DataFrame(batch)
-    return zip(*(_stored_list(frame[field.name], field.type) for field in batch.schema), strict=True)
-
-
-def _stored_list(column: pl.Series, dtype: pa.DataType) -> list[Any]:
-    values = column.to_list()
-    if pa.types.is_list(dtype):
-        return [None if value is None else json.dumps(json_value(value)) for value in values]
-    if pa.types.is_temporal(dtype) or pa.types.is_decimal(dtype):
-        return list(map(json_value, values))
-    return values
-
-
-def _restored_values(schema: pa.Schema, row: Sequence[Any]) -> Mapping[str, Any]:
-    return {field.name: _restored(value, field.type) for field, value in zip(schema, row, strict=True)}
-
-
-def _restored(value: Any, dtype: pa.DataType) -> Any:
-    if value is None:
-        return None
-    if pa.types.is_boolean(dtype):
-        return bool(value)
-    if pa.types.is_uint64(dtype):
-        return int(value)
-    return json.loads(value) if pa.types.is_nested(dtype) else json_value(value)
+def _is_at_rest(path: Path) -> bool:
+    """Whether nobody writes to the file, and this user cannot: then SQLite must be told that it needs no lock, for
+    which it would have to write beside the file.
+    """
+    return (
+        path.exists()
+        and not os.access(path.parent, os.W_OK, effective_ids=True)
+        and not Path(f"{path}-wal").exists()
+    )

@@ -37,6 +37,8 @@ class StandardOutput:
                 on_rows(batch.num_rows)
             stream.close()
             sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise  # whoever read it has enough
         except OSError as error:
             why = error.strerror or str(error)
             raise StoreError("stdout: cannot be written", why, "look at what reads from the pipe") from error

@@ -133,7 +133,7 @@ def test_doctor_gives_verdicts() -> None:
     done = mlkit("doctor", "--json")
     document = json.loads(done.stdout)
     assert done.returncode == (0 if document["is_ready"] else 1)
-    assert {"python", "onnxruntime", "extra torch", "temporary folder"} <= {
+    assert {"python", "duckdb", "onnxruntime", "extra torch", "extra cassandra", "temporary folder"} <= {
         v["subject"] for v in document["verdicts"]
     }
 

@@ -7,20 +7,30 @@ from mlops_kit.errors import UsageError
 from tests.bundles import write_bundle
 from tests.cli.mlkit import mlkit
 
-OPTIONS = {"export": ["source", "out", "trust_pickle"], "batch-predict": ["keep"]}
+OPTIONS = {
+    "export": {"source": False, "out": False, "trust_pickle": False},
+    "batch-predict": {"keep": True, "out": False},
+}
 
 
 def test_settings_become_defaults_by_parameter(tmp_path: Path) -> None:
     path = tmp_path / "mlkit.toml"
-    path.write_text('[export]\nout = "b"\ntrust-pickle = true\n[batch-predict]\nkeep = "id"\n')
+    path.write_text('[export]\nout = "b"\ntrust-pickle = true\n[batch_predict]\nkeep = "id"\n')
     assert read_settings(OPTIONS, path) == {
         "export": {"out": "b", "trust_pickle": True},
-        "batch-predict": {"keep": "id"},
+        "batch-predict": {"keep": ["id"]},
     }
     assert read_settings(OPTIONS, tmp_path / "other.toml") == {}
 
 
+def test_what_can_be_repeated_takes_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "mlkit.toml"
+    path.write_text('[batch-predict]\nkeep = ["id", 7]\n')
+    assert read_settings(OPTIONS, path) == {"batch-predict": {"keep": ["id", "7"]}}
+
+
 BAD = [
+    ("[export]\nout = [1]\n", "out takes one value"),
     ("[export\n", "cannot be read"),
     ("[exprot]\nout = 1\n", "no command is called 'exprot'.*did you mean 'export'"),
     ("export = 1\n", "'export' is no table"),

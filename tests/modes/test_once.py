@@ -49,7 +49,11 @@ BAD = [
     ("n,s,i\n1,a,2\n", MissingColumnsError, "missing column: 'b'"),
     ("n,s,i,b\n1,a,2\n", InputError, "row 0 has 3 fields"),
     ("n,s,i,b\n1,a,2,true\nx,a,2,true\n", ColumnValueError, "column 'n', row 1: text"),
-    ("n,s,i,b\n1,a,2.5,true\n", ColumnValueError, "column 'i', row 0: text where the model takes a whole number"),
+    (
+        "n,s,i,b\n1,a,2.5,true\n",
+        ColumnValueError,
+        "column 'i', row 0: another number where the model takes a whole number",
+    ),
     ("n,s,i,b\n1,a,2,maybe\n", ColumnValueError, "column 'b', row 0"),
     ('n,s,i,b\n1,"a,2,true\n', InputError, "not valid CSV"),
 ]

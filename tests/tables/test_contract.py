@@ -52,7 +52,7 @@ def test_a_get_before_the_first_publication_is_refused(table: Table) -> None:
 
 
 def test_a_rollback_before_the_first_publication_is_refused(table: Table) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="nothing was ever published"):
         table.rollback()
 
 

@@ -39,6 +39,23 @@ def query(path: Path, sql: str) -> list[Any]:
         return connection.execute(sql).fetchall()
 
 
+def test_a_file_of_another_kind_is_no_database(table: Table, path: Path) -> None:
+    path.with_name("rows.csv").write_text("a\n1\n")
+    with pytest.raises(StoreError, match="it is no DuckDB database"):
+        open_at(f"duckdb:///{path.with_name('rows.csv')}?table=eta").current()
+
+
+def test_a_schema_cannot_be_chosen(path: Path) -> None:
+    with pytest.raises(UsageError, match="write the name alone: eta"):
+        open_at(f"duckdb:///{path}?table=main.eta")
+
+
+def test_a_registry_of_somebody_else_is_said(table: Table, path: Path) -> None:
+    query(path, "CREATE TABLE mlkit_generations (name TEXT)")
+    with pytest.raises(UsageError, match="that mlkit did not make"):
+        table.current()
+
+
 @contextmanager
 def held_by_another_process(path: Path) -> Iterator["subprocess.Popen[str]"]:
     """The process lets go of the file when it is written to."""

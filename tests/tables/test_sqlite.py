@@ -1,6 +1,8 @@
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +193,37 @@ def test_a_full_disk_leaves_the_generation_before(table: Table, address: str, tm
     current = table.current()
     assert current is not None
     assert current.name == second.name
+
+
+def test_a_registry_of_somebody_else_is_said(table: Table, path: Path) -> None:
+    query(path, "CREATE TABLE mlkit_generations (name TEXT)")
+    with pytest.raises(UsageError, match="that mlkit did not make"):
+        table.current()
+
+
+@contextmanager
+def only_reading(folder: Path) -> Iterator[None]:
+    """The superuser may write anywhere, and so becomes somebody else."""
+    (folder / "app.db").chmod(0o444)
+    folder.chmod(0o555)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
+def test_who_may_only_read_looks_up_what_is_newest(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        address = f"sqlite:///{name}/app.db?table=eta"
+        with closing(open_at(address)) as reader:
+            for generation in generations(tmp_path, 2):
+                with closing(open_at(address)) as table:
+                    publish(table, generation)
+                with only_reading(Path(name)):
+                    found = reader.get(["7"])
+                assert found is not None
+                assert found.digest == generation.digest

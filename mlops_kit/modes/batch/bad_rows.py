@@ -1,5 +1,6 @@
 """Rows that could not be predicted: kept for each unit, then put together in one Parquet file."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlops_kit.modes.batch.errors_file import MARK
 from mlops_kit.modes.batch.journal import UnitRecord
 from mlops_kit.modes.batch.part import PartWriter
 from mlops_kit.modes.batch.sources.interface import BadRow
@@ -18,7 +20,8 @@ SCHEMA = pa.schema(
         ("column", pa.large_string()),
         ("reason", pa.large_string()),
         ("record", pa.large_string()),
-    ]
+    ],
+    metadata=MARK,
 )
 
 
@@ -55,13 +58,14 @@ class BadRowWriter:
             self._writer.abandon()
 
 
-def join_bad_rows(units: Iterable[tuple[UnitRecord, Path]], target: Path) -> None:
+def join_bad_rows(units: Iterable[tuple[UnitRecord, Path]], target: Path) -> str:
     """Write every unit's bad rows into one file, with their numbers within the source file. `units` are in order.
 
-    Raises StoreError if the disk is full.
+    Returns what is wrong with most of them. Raises StoreError if the disk is full.
     """
     writer = PartWriter(target, SCHEMA)
     read_before: dict[str, int] = {}
+    faults: Counter[tuple[str | None, str]] = Counter()
     try:
         for record, path in units:
             offset = read_before.get(record.source, 0)
@@ -71,10 +75,18 @@ def join_bad_rows(units: Iterable[tuple[UnitRecord, Path]], target: Path) -> Non
                     for batch in file.iter_batches():
                         frame = pl.DataFrame(batch).with_columns(pl.col("row") + offset)
                         writer.write(frame.to_arrow().cast(SCHEMA))
+                        faults.update(frame.select("column", "reason").iter_rows())
         writer.finish()
     except BaseException:
         writer.abandon()
         raise
+    ((column, reason), _), *_ = faults.most_common(1)
+    return described(column, reason)
+
+
+def described(column: str | None, reason: str) -> str:
+    """What is wrong with a row, for people."""
+    return f"column {column!r}: {reason}" if column else reason
 
 
 def _table(source: str, rows: Sequence[BadRow]) -> pa.Table:

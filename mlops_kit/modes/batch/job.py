@@ -16,6 +16,7 @@ class BatchJob:
     - `keep`: columns of the input to pass through; `key`, some of them, by which predictions are looked up.
     - `errors`: where the bad rows go; `most_bad` the share of them, from 0 to 1, above which nothing is published.
     - `engine`: "local", with so many `threads`; or "spark", on a Spark `master` or a Spark Connect server.
+    - `allow_empty`: whether predictions of no rows at all may take the place of others.
     - `work`: where runs keep their state if `out` is no folder.
     """
 
@@ -35,6 +36,7 @@ class BatchJob:
     threads: int | None = None
     fresh: bool = False
     keep_generations: int = 2
+    allow_empty: bool = False
     work: Path = Path(".mlkit/batch")
     password: str = field(default="", repr=False)
 

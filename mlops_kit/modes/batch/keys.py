@@ -6,7 +6,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from mlops_kit.errors import InputError, UsageError
+from mlops_kit.errors import UnfitRowsError, UsageError, listed
+from mlops_kit.tables.sql.columns import quoted
 
 MEMORY = "256MB"
 
@@ -24,18 +25,25 @@ def check_key_columns(key: Sequence[str], schema: pa.Schema) -> None:
 
 
 def check_keys(parts: Sequence[Path], key: Sequence[str], spill: Path) -> None:
-    """Raise InputError if two rows have the same key, or one has none. Large sets spill to a folder."""
+    """Raise UnfitRowsError if two rows have the same key, or one has none. Large sets spill to a folder."""
     if not key or not parts:
         return
-    columns = ", ".join('"' + name.replace('"', '""') + '"' for name in key)
-    is_null = " OR ".join('"' + name.replace('"', '""') + '" IS NULL' for name in key)
+    columns = ", ".join(map(quoted, key))
+    is_null = " OR ".join(f"{quoted(name)} IS NULL" for name in key)
     config = {"memory_limit": MEMORY, "temp_directory": str(spill), "preserve_insertion_order": "false"}
     with duckdb.connect(config=config) as connection:
         rows = connection.read_parquet([str(part) for part in parts], hive_partitioning=False)
-        if rows.filter(is_null).limit(1).fetchall():
-            raise InputError("a row has no key", f"{columns} is null in it", "leave it out with --where")
-        twice = rows.aggregate(f"{columns}, count(*) AS n", columns).filter("n > 1").limit(1).fetchall()
-    if twice:
-        *values, count = twice[0]
-        why = f"{count} rows have the key {', '.join(map(str, values))}"
-        raise InputError("the key does not tell the rows apart", why, "choose other columns with --key")
+        without = _count(rows.filter(is_null))
+        shared = _count(rows.aggregate("count(*) AS n", columns).filter("n > 1"))
+    named = listed(key)
+    if without:
+        why = f"{named} is null in {without:,} of them"
+        raise UnfitRowsError("rows have no key", why, f'leave them out: --where "{key[0]} IS NOT NULL"')
+    if shared:
+        why = f"several rows have the same {named}: that is so for {shared:,} of its values"
+        raise UnfitRowsError("the key does not tell the rows apart", why, "choose other columns with --key")
+
+
+def _count(rows: duckdb.DuckDBPyRelation) -> int:
+    ((count,),) = rows.aggregate("count(*)").fetchall()
+    return int(count)

@@ -36,7 +36,7 @@ def score_units(work: Work, watcher: Watcher) -> Generator[tuple[Unit, UnitRecor
                 identity, part = work.plan.identities[unit.part], work.run.parts / unit.part
                 writer = UnitWriter(
                     unit, identity, work.scorer.schema, part, work.run.bad_rows(unit.part),
-                    stops_at_bad_row=stops_at_bad_row,
+                    stops_at_bad_row=stops_at_bad_row, first_row=work.rows_before(unit),
                 )  # fmt: skip
             if scored is None:
                 record = writer.finish()

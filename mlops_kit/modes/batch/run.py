@@ -1,87 +1,61 @@
 """A batch run from beginning to end: plan, score what is not finished, check, publish."""
 
-import hashlib
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlops_kit.errors import InputError, StoppedError, TooManyBadRowsError, UsageError
+from mlops_kit.errors import InputError, StoppedError, UnfitRowsError, UsageError
 from mlops_kit.loading import load
-from mlops_kit.modes.batch.bad_rows import join_bad_rows
+from mlops_kit.modes.batch.admission import check_job
 from mlops_kit.modes.batch.engines import check_engine, find_engine
 from mlops_kit.modes.batch.job import BatchJob, BatchReport, Watcher
 from mlops_kit.modes.batch.journal import Completion, Journal, JournalContent, RunHeader, UnitRecord, open_journal
-from mlops_kit.modes.batch.keys import check_key_columns, check_keys
+from mlops_kit.modes.batch.keys import check_key_columns
+from mlops_kit.modes.batch.outcome import (
+    Records,
+    check_generation,
+    generation_of,
+    is_hopeless,
+    settle_bad_rows,
+    total_of,
+)
 from mlops_kit.modes.batch.scoring import Scorer, check_kept
 from mlops_kit.modes.batch.sources.extract.folder import ExtractFolder
 from mlops_kit.modes.batch.sources.extract.resolve import STDIN, find_query
 from mlops_kit.modes.batch.sources.interface import Source
 from mlops_kit.modes.batch.sources.resolve import open_files
 from mlops_kit.modes.batch.sources.where import RowFilter
-from mlops_kit.modes.batch.units import Plan, plan_units, take_over, tidy
+from mlops_kit.modes.batch.units import Plan, finished_units, plan_units
 from mlops_kit.modes.batch.work import Work
-from mlops_kit.modes.batch.workspace import Run, Workspace, open_workspace
+from mlops_kit.modes.batch.workspace import Run, Workspace, open_workspace, workspace_root
 from mlops_kit.modes.memory import peak_memory
 from mlops_kit.predictor import Predictor
 from mlops_kit.tables.address import FOLDER, STDOUT, Address
 from mlops_kit.tables.generation import Generation, name_generation
 from mlops_kit.tables.interface import Table
-from mlops_kit.tables.resolve import KEY_VALUE_STORES, open_table, resolve_address
-
-HOPELESS = 2
-"""A run ends early when the bad rows are so many times those allowed for all rows, which may be an estimate."""
+from mlops_kit.tables.resolve import open_table, resolve_address
 
 
 def run_batch(job: BatchJob, watcher: Watcher) -> BatchReport:
     """Carry out the job. Running it again, after whatever ended it, goes on where it was.
 
-    Raises UsageError, InputError, BundleError and StoreError; TooManyBadRowsError if there were more than allowed;
+    Raises UsageError, InputError, BundleError and StoreError; UnfitRowsError for rows that may not be published;
     StoppedError if the watcher stopped it. Then readers keep what they had.
     """
     started = time.perf_counter()
     address = resolve_address(job.out)
-    if address.scheme in KEY_VALUE_STORES and not job.key:
-        raise UsageError(f"{address}: no key", "a key-value store looks up by nothing else", "add --key COLUMNS")
-    if not 0 <= job.most_bad <= 1:
-        raise UsageError(f"--max-bad-rows {job.most_bad}: no share", fix="give a number from 0 to 1")
-    job = replace(job, keep=tuple(dict.fromkeys((*job.key, *job.keep))))
-    _refuse_nesting(job, address)
+    check_job(job, address)
     check_engine(job)
+    job = replace(job, keep=tuple(dict.fromkeys((*job.key, *job.keep))))
     predictor = load(job.bundle)
     check_kept(predictor, job.keep)
-    with open_workspace(_root(job, address)) as workspace, closing(open_table(address, job.password)) as table:
+    root, option = workspace_root(job, address), "--out" if address.scheme == FOLDER else "--work"
+    with open_workspace(root, option) as workspace, closing(open_table(address, job.password)) as table:
         report = _Batch(job, address, predictor, workspace, table, watcher).carry_out()
     return replace(report, seconds=time.perf_counter() - started, peak_memory=peak_memory())
-
-
-def _refuse_nesting(job: BatchJob, address: Address) -> None:
-    """An output inside of the input would be read by the next run."""
-    if address.scheme == FOLDER and job.input and Path(job.input).is_dir():
-        out, source = Path(address.path).resolve(), Path(job.input).resolve()
-        if out.is_relative_to(source):
-            raise UsageError(
-                f"{out} lies inside of {source}", "the next run would read it", "choose another --out"
-            )
-
-
-def _root(job: BatchJob, address: Address) -> Path:
-    if address.scheme == FOLDER:
-        return Path(address.path)
-    # Pipes may run side by side, and each of stdin's has rows of its own.
-    pipe = (job.bundle, job.input, job.sql, job.where, job.keep, os.getpid() if job.input == STDIN else 0)
-    identity = repr(pipe) if address.scheme == STDOUT else str(address)
-    name = address.table or "stdout"
-    return job.work / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
-
-
-def _is_hopeless(records: Mapping[str, UnitRecord], planned: int, most_bad: float) -> bool:
-    """Whether there are too many bad rows by far, also of those read: what was planned may be an estimate."""
-    bad, read = sum(record.bad for record in records.values()), sum(record.records for record in records.values())
-    return bad > HOPELESS * most_bad * planned and bad > most_bad * read
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,33 +73,53 @@ class _Batch:
         """Score and publish, or find that there is nothing to do."""
         try:
             return self._carry_out()
-        except (InputError, UsageError, TooManyBadRowsError):
+        except (InputError, UsageError, UnfitRowsError):
             # Whoever mends the rows or the query wants them to be read again.
-            ExtractFolder(self.workspace.extract).discard()
+            self._extract.discard()
             raise
+        finally:
+            if self.address.scheme == STDOUT and self.job.input == STDIN:
+                self.workspace.discard_everything()  # nobody can give these rows again
 
     def _carry_out(self) -> BatchReport:
-        current = self.table.current()
-        unfinished = self._unfinished(current.name if current else None)
-        source = self._open_source(may_reuse=unfinished is not None)
+        current, key = self.table.current(), self.job.key
+        unfinished = self.workspace.unfinished(self._digest, key, current.name if current else None)
+        run = None if self.job.fresh else unfinished
+        source = self._open_source(may_reuse=run is not None)
         scorer, plan = self._plan(source)
         before = self.workspace.run(current.name) if current and not self.job.fresh else None
-        if before and plan.is_done_by(before) and before.header.key == self.job.key:
-            ExtractFolder(self.workspace.extract).discard()
-            return self._report(plan, before.journal.units, before, skipped=set(plan.identities), is_new=False)
-        run = unfinished or self.workspace.start(self._header())
+        if before and before.header.key == key and plan.is_done_by(before):
+            return self._publish_again(plan, before, scorer)
+        run = run or self.workspace.start(self._header())
         self.workspace.discard_all_but({run.header.name} | ({before.header.name} if before else set()))
-        records = self._finished(plan, run, before)
-        skipped = set(records)
+        records = finished_units(plan, run, before)
+        skipped = frozenset(records)
         with open_journal(run.journal_path, JournalContent(run.header, records, None)) as journal:
-            self._score(source, scorer, plan, run, records, journal)
-            self._join_bad_rows(plan, run, records)
-            self._publish(plan, run, records, scorer, journal)
+            self._score(Work(self.job, self.predictor, source, scorer, plan, run, records), journal, records)
+            settle_bad_rows(plan, run, records, self.job.most_bad, self._errors_path(run))
+            generation = generation_of(plan, run, records, scorer.schema)
+            check_generation(generation, run.directory / "spill", may_be_empty=self.job.allow_empty)
+            self._publish(generation, len(plan.units))
+            journal.append(Completion(generation.rows, total_of(records, "bad")))
+        self._tidy(run)
+        return self._report(plan, records, run, skipped)
+
+    def _publish_again(self, plan: Plan, run: Run, scorer: Scorer) -> BatchReport:
+        """What is published is as it should be; but its readers' way to it, and how many are kept, may not be."""
+        records = run.journal.units
+        self._publish(generation_of(plan, run, records, scorer.schema), len(plan.units))
+        self._tidy(run)
+        return self._report(plan, records, run, frozenset(records), is_new=False)
+
+    def _tidy(self, run: Run) -> None:
         self.workspace.discard_all_but({run.header.name})
-        ExtractFolder(self.workspace.extract).discard()
+        self._extract.discard()
         if self.address.scheme == STDOUT:
             self.workspace.discard(run)
-        return self._report(plan, records, run, skipped=skipped, is_new=True)
+
+    @property
+    def _extract(self) -> ExtractFolder:
+        return ExtractFolder(self.workspace.extract)
 
     def _open_source(self, *, may_reuse: bool) -> Source:
         job, signature = self.job, self.predictor.signature
@@ -133,22 +127,8 @@ class _Batch:
         if query is None:
             return open_files(job.input, signature, job.keep)
         self.watcher.stage("reading", None)
-        folder = ExtractFolder(self.workspace.extract)
-        return folder.open(query, signature, job.keep, may_reuse=may_reuse, on_rows=self._advancing(0, 0))
-
-    def _unfinished(self, current: str | None) -> Run | None:
-        """A run that can be gone on with: it is for this bundle, and readers do not see it yet."""
-        run = self.workspace.unfinished()
-        if run is None:
-            return None
-        if run.header.name == current:
-            # It was stopped after the switch: what readers see must not be touched any more.
-            units = run.journal.units
-            completion = Completion(sum(r.rows for r in units.values()), sum(r.bad for r in units.values()))
-            with open_journal(run.journal_path, JournalContent(run.header, units, completion)):
-                return None
-        is_for_this = run.header.digest == self._digest and run.header.key == self.job.key
-        return run if is_for_this and not self.job.fresh else None
+        on_rows = self._advancing(0, 0)
+        return self._extract.open(query, signature, job.keep, may_reuse=may_reuse, on_rows=on_rows)
 
     @property
     def _digest(self) -> str:
@@ -166,68 +146,22 @@ class _Batch:
         check_key_columns(self.job.key, scorer.schema)
         return scorer, plan_units(source.units, self._digest, scorer.schema, keep, self.job.where)
 
-    def _finished(self, plan: Plan, run: Run, before: Run | None) -> dict[str, UnitRecord]:
-        records = {record.part: record for record in plan.finished(run)}
-        tidy(run, records)
-        if before:
-            for record in plan.finished(before):
-                if record.part not in records:
-                    take_over(record, before, run)
-                    records[record.part] = record
-        return records
-
-    def _score(
-        self,
-        source: Source,
-        scorer: Scorer,
-        plan: Plan,
-        run: Run,
-        records: dict[str, UnitRecord],
-        journal: Journal,
-    ) -> None:
-        job, watcher = self.job, self.watcher
-        todo = [unit for unit in plan.units if unit.part not in records]
-        planned = sum(unit.rows for unit in plan.units)
-        watcher.stage("predicting", sum(unit.rows for unit in todo))
-        work = Work(job, self.predictor, source, scorer, plan, run, todo)
-        is_hopeless = False
-        with closing(find_engine(job.engine)(work, watcher)) as finished:
+    def _score(self, work: Work, journal: Journal, records: dict[str, UnitRecord]) -> None:
+        """Raises StoppedError if somebody stopped it. A hopeless run ends early, with fewer records than units."""
+        planned = sum(unit.rows for unit in work.plan.units)
+        self.watcher.stage("predicting", sum(unit.rows for unit in work.units))
+        with closing(find_engine(self.job.engine)(work, self.watcher)) as finished:
             for unit, record in finished:
                 journal.append(record)
                 records[unit.part] = record
-                is_hopeless = _is_hopeless(records, planned, job.most_bad)
-                if is_hopeless:
-                    break
-        if len(records) < len(plan.units) and not is_hopeless:
-            raise StoppedError(len(records), len(plan.units))
+                if is_hopeless(records, planned, self.job.most_bad):
+                    return
+        if len(records) < len(work.plan.units):
+            raise StoppedError(len(records), len(work.plan.units))
 
-    def _join_bad_rows(self, plan: Plan, run: Run, records: Mapping[str, UnitRecord]) -> None:
-        bad, read = (sum(getattr(record, name) for record in records.values()) for name in ("bad", "records"))
-        if not bad:
-            return
-        target = self._errors_path(run)
-        in_order = [records[unit.part] for unit in plan.units if unit.part in records]
-        join_bad_rows(((record, run.bad_rows(record.part)) for record in in_order), target)
-        if bad > self.job.most_bad * read:
-            raise TooManyBadRowsError(bad, read, self.job.most_bad, target)
-
-    def _publish(
-        self, plan: Plan, run: Run, records: Mapping[str, UnitRecord], scorer: Scorer, journal: Journal
-    ) -> None:
-        if len(records) < len(plan.units):
-            raise RuntimeError("not every unit is finished")
-        parts = tuple(run.parts / unit.part for unit in plan.units)
-        rows = sum(record.rows for record in records.values())
-        check_keys(parts, self.job.key, run.directory / "spill")
-        header = run.header
-        generation = Generation(
-            header.name, header.digest, header.predicted_at, header.key, rows, scorer.schema, parts
-        )
-        self.watcher.stage("publishing", rows)
-        self.table.publish(
-            generation, self.job.keep_generations, self._advancing(len(plan.units), len(plan.units))
-        )
-        journal.append(Completion(rows, sum(record.bad for record in records.values())))
+    def _publish(self, generation: Generation, units: int) -> None:
+        self.watcher.stage("publishing", generation.rows)
+        self.table.publish(generation, self.job.keep_generations, self._advancing(units, units))
 
     def _advancing(self, finished: int, units: int) -> Callable[[int], None]:
         def on_rows(rows: int) -> None:
@@ -242,15 +176,14 @@ class _Batch:
         return self.job.errors or self.workspace.errors(run.header.name)
 
     def _report(
-        self, plan: Plan, records: Mapping[str, UnitRecord], run: Run, *, skipped: set[str], is_new: bool
+        self, plan: Plan, records: Records, run: Run, skipped: frozenset[str], *, is_new: bool = True
     ) -> BatchReport:
-        bad = sum(record.bad for record in records.values())
-        rows = sum(record.rows for record in records.values())
+        bad = total_of(records, "bad")
         return BatchReport(
             out=str(self.address),
             generation=run.header.name,
             digest=run.header.digest,
-            rows=rows,
+            rows=total_of(records, "rows"),
             bad_rows=bad,
             errors=self._errors_path(run) if bad else None,
             units=len(plan.units),

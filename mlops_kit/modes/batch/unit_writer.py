@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mlops_kit.errors import InputError
-from mlops_kit.modes.batch.bad_rows import BadRowWriter
+from mlops_kit.errors import UnfitRowsError
+from mlops_kit.modes.batch.bad_rows import BadRowWriter, described
 from mlops_kit.modes.batch.journal import UnitRecord
 from mlops_kit.modes.batch.part import PartWriter
 from mlops_kit.modes.batch.scoring import Scored
-from mlops_kit.modes.batch.sources.interface import Unit
+from mlops_kit.modes.batch.sources.interface import BadRow, Unit
 
 
 class UnitWriter:
@@ -24,24 +24,23 @@ class UnitWriter:
         bad_rows: Path,
         *,
         stops_at_bad_row: bool = False,
+        first_row: int | None,
     ) -> None:
-        """`part` and `bad_rows` are the files to write."""
+        """`part` and `bad_rows` are the files to write; `first_row` is the number that the unit's first row has
+        within its source, where that is known.
+        """
         self._unit = unit
         self._identity = identity
         self._part = PartWriter(part, schema)
         self._bad = BadRowWriter(bad_rows, unit.source)
         self._stops_at_bad_row = stops_at_bad_row
+        self._first_row = first_row
         self._records = 0
 
     def write(self, scored: Scored) -> None:
-        """Add a chunk. Raises InputError at a bad row if that is asked for, StoreError if the disk is full."""
+        """Add a chunk. Raises UnfitRowsError at a bad row if that is asked for, StoreError if the disk is full."""
         if scored.bad and self._stops_at_bad_row:
-            row = scored.bad[0]
-            where = f"column {row.column!r}: " if row.column else ""
-            fix = "mend the row, or leave out --errors fail: it is then put aside"
-            raise InputError(
-                f"{self._unit.source}: {where}{row.reason}", f"row {row.row} of {self._unit.part}", fix
-            )
+            raise self._refusal(scored.bad[0])
         self._part.write(scored.predictions)
         self._bad.write(scored.bad)
         self._records += scored.records
@@ -59,3 +58,11 @@ class UnitWriter:
         """Remove what was written."""
         self._part.abandon()
         self._bad.abandon()
+
+    def _refusal(self, row: BadRow) -> UnfitRowsError:
+        what = f"{self._unit.source}: {described(row.column, row.reason)}"
+        if self._first_row is None:
+            why = f"row {row.row} of one of the file's parts; --engine local counts from the file's beginning"
+        else:
+            why = f"row {self._first_row + row.row} of the file, counted from 0 and without a header"
+        return UnfitRowsError(what, why, "mend the row, or leave out --errors fail: it is then put aside")

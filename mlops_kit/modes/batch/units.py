@@ -28,8 +28,9 @@ class Plan:
     """Part → identity."""
 
     def is_done_by(self, run: Run) -> bool:
-        """Whether the run has all of these units and no others."""
-        return {part: record.unit for part, record in run.journal.units.items()} == dict(self.identities)
+        """Whether the run has all of these units and no others, and their files are as they were."""
+        recorded = {part: record.unit for part, record in run.journal.units.items()}
+        return recorded == dict(self.identities) and len([*self.finished(run)]) == len(self.units)
 
     def finished(self, run: Run) -> Iterator[UnitRecord]:
         """The units that the run has finished and whose files are as they were."""
@@ -53,7 +54,19 @@ def plan_units(
     return Plan(tuple(units), identities)
 
 
-def tidy(run: Run, records: Mapping[str, UnitRecord]) -> None:
+def finished_units(plan: Plan, run: Run, before: Run | None) -> dict[str, UnitRecord]:
+    """The records of those that need no scoring, by part; the run has the files then, and no others."""
+    records = {record.part: record for record in plan.finished(run)}
+    _tidy(run, records)
+    if before:
+        missing = [record for record in plan.finished(before) if record.part not in records]
+        for record in missing:
+            _take_over(record, before, run)
+            records[record.part] = record
+    return records
+
+
+def _tidy(run: Run, records: Mapping[str, UnitRecord]) -> None:
     """Remove what an earlier attempt left in the run's folder and is not recorded as finished."""
     shutil.rmtree(run.directory / ATTEMPTS, ignore_errors=True)
     for path in run.parts.rglob("*"):
@@ -61,7 +74,7 @@ def tidy(run: Run, records: Mapping[str, UnitRecord]) -> None:
             path.unlink()
 
 
-def take_over(record: UnitRecord, before: Run, run: Run) -> None:
+def _take_over(record: UnitRecord, before: Run, run: Run) -> None:
     """Give a unit of an earlier generation to this one, without copying where the disk can link."""
     _link(before.parts / record.part, run.parts / record.part)
     if record.bad:

@@ -16,6 +16,9 @@ from mlops_kit.schema import FLOATS, Array, Column, Columns, Signature
 
 TextFormat = Literal["json", "ndjson", "csv"]
 
+LARGEST_EXACT = 2**53
+"""Up to which float64 has every whole number."""
+
 
 @dataclass(frozen=True, slots=True)
 class TextRows:
@@ -165,6 +168,17 @@ def csv_value(text: str, row: int, column: Column) -> Any:
             raise ColumnValueError(column.name, "true or false", "text", row)
         return truth
     try:
-        return float(text) if column.dtype in FLOATS else int(text)
+        return float(text) if column.dtype in FLOATS else _whole_number(text, row, column)
     except ValueError as error:
         raise ColumnValueError(column.name, column.expected, "text", row) from error
+
+
+def _whole_number(text: str, row: int, column: Column) -> int:
+    """Also of 25.0 and 2.5e1, up to where a float knows every whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+    if not number.is_integer() or abs(number) > LARGEST_EXACT:
+        raise ColumnValueError(column.name, column.expected, "another number", row)
+    return int(number)

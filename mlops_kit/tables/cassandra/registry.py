@@ -139,7 +139,10 @@ class Registry:
         """Retire the current generation, and make the one before it current; UsageError if there is none."""
         while True:
             state = self.read(ConsistencyLevel.SERIAL)
-            if state.current is None or not state.before_current():
+            if state.current is None:
+                fix = "mlkit batch-predict publishes"
+                raise UsageError(f"{self._target.table}: nothing was ever published there", fix=fix)
+            if not state.before_current():
                 fix = "keep more of them next time with --keep-generations"
                 raise UsageError(f"{self._target.table}: no generation before the current one is left", fix=fix)
             rolled_back, before = state.current, state.before_current()[0]

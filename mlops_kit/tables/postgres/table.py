@@ -69,8 +69,8 @@ class PostgresTable:
     def current(self) -> Published | None:
         """The generation that the registry names."""
         with self._connected() as session:
-            entries = Catalog(session, self._table).published()
-        return entries[0].published if entries else None
+            entry = Catalog(session, self._table).current()
+        return entry.published if entry else None
 
     def publish(self, generation: Generation, keep: int, on_rows: Callable[[int], None]) -> None:
         """Load, switch, then drop what is old. A table that is there has all of its rows."""

@@ -27,7 +27,7 @@ REFUSALS = (
         (failures.AuthenticationError, failures.AuthenticationWrongNumberOfArgsError),
         "no access",
         "the server does not accept this user and password",
-        "give the user in the address (redis://user@host) and the right password",
+        "give the user in the address (redis://user@host) and the password in MLKIT_PASSWORD",
     ),
     Refusal(
         (failures.NoPermissionError,),

@@ -83,8 +83,7 @@ class RedisTable:
             while True:
                 self._seen = seen = self._seen or self._find_current()
                 if not seen:
-                    fix = "mlkit batch-predict publishes"
-                    raise UsageError(f"{self._address}: nothing was ever published there", fix=fix)
+                    raise self._nothing_published()
                 name, entry = seen
                 # One command, between whose reads nothing happens.
                 current, row = self._client.mget(self._names.current, self._names.rows(name) + key_text(key))
@@ -181,6 +180,8 @@ class RedisTable:
     def _roll_back(self, pipeline: Any) -> Published:
         entries = self._entries(pipeline)
         newest = newest_first(entries)
+        if not newest:
+            raise self._nothing_published()
         if len(newest) < 2:
             fix = "keep more of them next time with --keep-generations"
             raise UsageError(f"{self._address}: no generation before the current one is left", fix=fix)
@@ -189,6 +190,10 @@ class RedisTable:
         pipeline.hset(self._names.generations, current, msgspec.json.encode(retire_entry(entries[current])))
         pipeline.set(self._names.current, before)
         return entries[before].published_as(before)
+
+    def _nothing_published(self) -> UsageError:
+        fix = "mlkit batch-predict publishes"
+        return UsageError(f"{self._address}: nothing was ever published there", fix=fix)
 
     def _sweep(self) -> None:
         sweep(self._client, self._names, self._entries(self._client), self._options.grace_s)

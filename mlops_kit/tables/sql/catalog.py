@@ -77,6 +77,12 @@ class Catalog:
             )
         ]
 
+    def current(self) -> Entry | None:
+        """The first of them, if its table is there."""
+        entries = self.published()
+        is_there = entries and self._session.kind_of(self.relation(entries[0].published.name))
+        return entries[0] if is_there else None
+
     def unpublished(self) -> list[str]:
         """The names of the others."""
         return [name for (name,) in self._select("generation", "position IS NULL")]
@@ -102,6 +108,8 @@ class Catalog:
     def roll_back(self) -> Published:
         """Make the one before the current one. Raises UsageError if there is none."""
         entries = self.published()
+        if not entries:
+            raise nothing_published(self._table)
         if len(entries) < 2:
             fix = "keep more of them next time with --keep-generations"
             raise UsageError(f"table {self._table!r}: no generation before the current one is left", fix=fix)
@@ -161,10 +169,21 @@ def nothing_published(table: str) -> UsageError:
     return UsageError(f"table {table!r}: nothing was ever published there", fix="mlkit batch-predict publishes")
 
 
+def foreign_registry() -> UsageError:
+    """What to raise where the registry has other columns than mlkit gave it."""
+    why = "mlkit keeps in a table of this name what it has published"
+    return UsageError(f"there is a table {REGISTRY!r} that mlkit did not make", why, "choose another database")
+
+
 def check_table_name(
-    table: str, database: str, reserved: tuple[str, ...] = ("mlkit_",), most_bytes: int = 1000
+    table: str, database: str, reserved: tuple[str, ...] = ("mlkit_",), most_bytes: int = 1000, excluded: str = ""
 ) -> None:
-    """Raise UsageError for a name that the database cannot take, or that begins as `reserved` ones do."""
+    """Raise UsageError for a name that the database cannot take, that begins as `reserved` ones do, or that has an
+    `excluded` character.
+    """
+    if any(character in table for character in excluded):
+        fix = f"write the name alone: {table.rpartition('.')[2]}"
+        raise UsageError(f"{database}: {table!r} is no table name, schemas cannot be chosen", fix=fix)
     if table.lower().startswith(reserved) or not table.isprintable() or len(table.encode()) > most_bytes:
         beginnings = " or ".join(map(repr, reserved))
         fix = f"choose 1 to {most_bytes} bytes of printable text that do not begin with {beginnings}"

@@ -52,3 +52,7 @@ def run(job: BatchJob, watching: Watching | None = None) -> BatchReport:
 def read_current(out: Path) -> pl.DataFrame:
     """What a reader of the folder gets."""
     return pl.read_parquet(sorted((out / "current").resolve().rglob("*.parquet")), hive_partitioning=False)
+
+
+def out_of(job: BatchJob) -> Path:
+    return Path(job.out)

@@ -20,7 +20,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.text('
 NUMBER = st.floats(width=64).map(repr) | st.sampled_from(
     ["", " 1.5", "1_000", "+2", "1e5", "-INF", "nan ", "٣", ".5"]
 )
-WHOLE = st.integers(-(2**63), 2**63 - 1).map(str) | st.sampled_from(["007", " 5 ", "+1", "-0", "1_0"])
+WHOLE = st.integers(-(2**63), 2**63 - 1).map(str) | st.sampled_from(
+    ["007", " 5 ", "+1", "-0", "1_0", "25.0", "2.5e1", "-0.0", " 3.", "9007199254740991.0"]
+)
 TRUTH = st.sampled_from(["true", "FALSE", "tRuE", " 1", "0"])
 ROW = st.tuples(TEXT, TEXT, NUMBER, WHOLE, TRUTH)
 
@@ -61,7 +63,10 @@ DAMAGES = [
     (b"1,a,1.5,1", "4 fields where the header has 5"),
     (b"1,a,1.5,1,true,more", "6 fields where the header has 5"),
     (b"1,a,much,1,true", "text where the model takes a number"),
-    (b"1,a,1.5,1.5,true", "text where the model takes a whole number"),
+    (b"1,a,1.5,1.5,true", "another number where the model takes a whole number"),
+    (b"1,a,1.5,1e16,true", "another number where the model takes a whole number"),
+    (b"1,a,1.5,inf,true", "another number where the model takes a whole number"),
+    (b"1,a,1.5,nan,true", "another number where the model takes a whole number"),
     (b"1,a,1.5,9223372036854775808,true", "a number out of range where the model takes a whole number"),
     (b"1,a,1.5,1,maybe", "text where the model takes true or false"),
     (b'1,"a"b,1.5,1,true', "not valid CSV: ',' expected after '\"'"),

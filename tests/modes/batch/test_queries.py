@@ -1,11 +1,7 @@
 """Rows out of databases and pipes, from the query to what readers see."""
 
-import io
-import os
 import re
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,38 +9,19 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pytest
 from adbc_driver_postgresql import dbapi
 
 import mlops_kit
-from mlops_kit.errors import InputError, MlkitError, StoppedError, StoreError, UsageError
+from mlops_kit.errors import InputError, MlkitError, StoppedError, StoreError, UnfitRowsError, UsageError
 from mlops_kit.modes.batch.job import BatchJob
 from mlops_kit.modes.batch.sources import parquet
-from mlops_kit.tables.generation import Generation, name_generation
-from mlops_kit.tables.resolve import open_table, resolve_address
-from tests.bundles import NAMES, write_bundle
-from tests.cli.mlkit import COMMAND, mlkit
+from tests.bundles import NAMES
+from tests.cli.mlkit import mlkit
 from tests.modes.batch.rows import Watching, make_rows, read_current, run
 from tests.servers.postgres import PostgresServer
 
 ROWS = 3000
-
-END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
-"""https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format"""
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
-@pytest.fixture
-def rows(tmp_path: Path) -> pl.DataFrame:
-    """What is in rows.parquet."""
-    rows = make_rows(ROWS)
-    rows.write_parquet(tmp_path / "rows.parquet")
-    return rows
 
 
 @pytest.fixture
@@ -124,7 +101,7 @@ def test_a_stopped_run_goes_on_with_the_rows_that_it_has_read(
 
 def test_rows_that_were_mended_are_read_again(job: BatchJob, tmp_path: Path, rows: pl.DataFrame) -> None:
     pl.concat([rows, rows.head(1)]).write_parquet(tmp_path / "rows.parquet")
-    with pytest.raises(InputError, match="does not tell the rows apart"):
+    with pytest.raises(UnfitRowsError, match="does not tell the rows apart"):
         run(replace(job, key=("id",)))
     rows.write_parquet(tmp_path / "rows.parquet")
     run(replace(job, key=("id",)))
@@ -152,6 +129,7 @@ REFUSED_SQL = {
     "no query": ("CREATE TABLE t (i INT)", UsageError, "gives no rows"),
     "a file that is not there": ("FROM 'nothing.parquet'", StoreError, "nothing.parquet"),
     "a table that is not there": ("FROM nothing", UsageError, "nothing does not exist"),
+    "two queries": ("SELECT 1; SELECT 2", UsageError, "several queries"),
     "a name twice": ("SELECT 1 AS x0, 2 AS x0", UsageError, "two columns are called 'x0'"),
     "other columns": ("SELECT 1 AS y", InputError, "missing columns.*'x0'"),
     "a cast that fails late": (
@@ -188,12 +166,17 @@ def test_a_query_that_gives_no_row_yet_is_interrupted(job: BatchJob) -> None:
         run(replace(job, sql="SELECT count(*) FROM range(1000000000000) r(i) WHERE hash(i) = 3"), Impatient())
 
 
-@pytest.mark.parametrize("sql", ["", "SELECT * FROM flights"])
-def test_a_duckdb_file_is_read(job: BatchJob, tmp_path: Path, rows: pl.DataFrame, sql: str) -> None:
+@pytest.fixture
+def duckdb_file(tmp_path: Path, rows: pl.DataFrame) -> Path:
     path = tmp_path / "warehouse.duckdb"
     with duckdb.connect(path) as connection:
         connection.sql(f"CREATE TABLE flights AS FROM '{tmp_path}/rows.parquet'")
-    run(replace(job, input=f"duckdb:///{path}{'' if sql else '?table=flights'}", sql=sql))
+    return path
+
+
+@pytest.mark.parametrize("sql", ["", "SELECT * FROM flights"])
+def test_a_duckdb_file_is_read(job: BatchJob, duckdb_file: Path, rows: pl.DataFrame, sql: str) -> None:
+    run(replace(job, input=f"duckdb:///{duckdb_file}{'' if sql else '?table=flights'}", sql=sql))
     check(job, rows)
 
 
@@ -235,7 +218,7 @@ def test_a_table_of_postgresql_is_read(
 
 def test_a_query_of_sqlite_without_rows_has_its_columns(job: BatchJob, sqlite_file: Path) -> None:
     source = replace(job, input=f"sqlite:///{sqlite_file}")
-    assert run(replace(source, sql="SELECT * FROM flights WHERE false")).rows == 0
+    assert run(replace(source, sql="SELECT * FROM flights WHERE false", allow_empty=True)).rows == 0
     with pytest.raises(InputError, match=r"missing columns.*'x0'"):
         run(replace(source, sql="SELECT id FROM flights"))
 
@@ -264,6 +247,7 @@ REFUSED_INPUTS = {
     "sqlite:///nothing.db?table=t": "nothing.db: no such file",
     "duckdb:///nothing.duckdb?table=t": "nothing.duckdb: no such file",
     "sqlite:///{folder}/warehouse.db": "which table",
+    "duckdb:///{folder}/warehouse.duckdb?table=flihgts": "warehouse.duckdb.table=flihgts cannot be carried out",
     "sqlite:///{folder}/warehouse.db?table=nothing": "no such table",
     "mysql://host/database?table=t": "mysql.*sqlite",
     "s3://bucket/rows.parquet": "--sql|query",
@@ -272,7 +256,7 @@ REFUSED_INPUTS = {
 
 
 @pytest.mark.parametrize(("source", "message"), REFUSED_INPUTS.items(), ids=REFUSED_INPUTS)
-@pytest.mark.usefixtures("sqlite_file")
+@pytest.mark.usefixtures("sqlite_file", "duckdb_file")
 def test_a_database_that_cannot_be_read_says_why(job: BatchJob, tmp_path: Path, source: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         run(replace(job, input=source.format(folder=tmp_path), sql=""))
@@ -314,85 +298,6 @@ def test_files_on_s3_are_read_with_the_usual_credentials(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert read_current(tmp_path / "out")["id"].to_list() == rows["id"].to_list() * 2
-
-
-def stream_of(rows: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table = rows.to_arrow()
-    with pa.ipc.new_stream(buffer, table.schema) as stream:
-        stream.write_table(table, max_chunksize=700)
-    return buffer.getvalue()
-
-
-def pipe(bundle: Path, folder: Path, data: bytes, *words: str) -> "subprocess.CompletedProcess[bytes]":
-    command = [*COMMAND, "batch-predict", str(bundle), *words]
-    return subprocess.run(command, input=data, capture_output=True, check=False, cwd=folder, timeout=100)
-
-
-def test_arrow_goes_in_and_comes_out(bundle: Path, tmp_path: Path, rows: pl.DataFrame) -> None:
-    done = pipe(bundle, tmp_path, stream_of(rows), "-", "--out", "-", "--keep", "id")
-    assert done.returncode == 0, done.stderr
-    answers = pl.DataFrame(pa.ipc.open_stream(done.stdout).read_all())
-    expected = mlops_kit.load(bundle).predict(rows)["prediction"]
-    assert answers["id"].to_list() == rows["id"].to_list()
-    assert answers["prediction"].to_numpy().tobytes() == expected.tobytes()
-    left = [path for path in tmp_path.rglob("*.parquet") if path.name != "rows.parquet"]
-    assert left == []
-
-
-def test_a_stream_that_ends_early_is_not_marked_as_whole(
-    tmp_path: Path, rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    parts = tuple(tmp_path / f"{number}.parquet" for number in range(2))
-    for part in parts:
-        rows.select("id").write_parquet(part)
-    schema = pl.read_parquet(parts[0]).to_arrow().schema
-    generation = Generation(name_generation(), "sha256:0", "now", (), 2 * ROWS, schema, parts)
-
-    def stop(_rows: int) -> None:
-        raise StoppedError(2, 2)
-
-    with pytest.raises(StoppedError):
-        open_table(resolve_address("-")).publish(generation, 1, stop)
-    sys.stdout.buffer.flush()
-    assert not capfdbinary.readouterr().out.endswith(END_OF_STREAM)
-
-
-def test_bad_rows_of_a_pipe_are_kept(bundle: Path, tmp_path: Path, rows: pl.DataFrame) -> None:
-    ids = pl.DataFrame({"x0": [None, 1.0]}, schema={"x0": pl.Float32})
-    some = pl.concat([ids, rows.head(2).drop("x0")], how="horizontal")
-    done = pipe(bundle, tmp_path, stream_of(some), "-", "--out", "-", "--max-bad-rows", "0.5")
-    assert done.returncode == 0, done.stderr
-    assert pa.ipc.open_stream(done.stdout).read_all().num_rows == 1
-    errors = next(tmp_path.rglob("errors/*.parquet"))
-    assert str(errors.relative_to(tmp_path)) in done.stderr.decode()
-    assert pl.read_parquet(errors)["column"].to_list() == ["x0"]
-
-
-REFUSED_PIPES = {
-    "nothing": (lambda data: b"", [], b"no whole Arrow IPC stream"),
-    "cut short": (lambda data: data[:100_000], [], b"no whole Arrow IPC stream"),
-    "another kind": (lambda data: b'{"x0": 1}', [], b"stdin has JSON"),
-    "two documents on stdout": (lambda data: data, ["--json"], b"both write to stdout"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED_PIPES)
-def test_a_pipe_that_fails_gives_nothing(bundle: Path, tmp_path: Path, rows: pl.DataFrame, case: str) -> None:
-    cut, options, message = REFUSED_PIPES[case]
-    done = pipe(bundle, tmp_path, cut(stream_of(rows)), "-", "--out", "-", *options)
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert message in done.stderr
-
-
-def test_a_reader_that_goes_away_is_told_of(bundle: Path, tmp_path: Path, rows: pl.DataFrame) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [*COMMAND, "batch-predict", str(bundle), "rows.parquet", "--out", "-"]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, cwd=tmp_path, timeout=100)
-    os.close(writer)
-    assert done.returncode == 2
-    assert b"stdout: cannot be written" in done.stderr
 
 
 @pytest.mark.parametrize(

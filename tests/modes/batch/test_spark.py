@@ -27,6 +27,7 @@ from mlops_kit.errors import (
     StoppedError,
     StoreError,
     TooManyBadRowsError,
+    UnfitRowsError,
     UsageError,
 )
 from mlops_kit.modes.batch import local
@@ -208,7 +209,7 @@ def test_the_first_bad_row_ends_the_run_with_the_local_engines_words(job: BatchJ
     write_bad_rows(tmp_path / "in")
     said = []
     for engine in ("spark", "local"):
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(UnfitRowsError) as caught:
             run(replace(job, engine=engine, stops_at_bad_row=True))
         said.append((type(caught.value), str(caught.value), caught.value.fix))
     assert said[0] == said[1]
@@ -391,8 +392,8 @@ def test_on_spark_connect_an_error_comes_back_as_it_was(job: BatchJob, tmp_path:
     done = subprocess.run(
         [*spark_command(job, connect_url), "--errors", "fail"], capture_output=True, text=True, check=False
     )
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(UnfitRowsError) as caught:
         run(replace(job, engine="local", stops_at_bad_row=True))
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert caught.value.what in done.stderr
     assert "Traceback" not in done.stderr

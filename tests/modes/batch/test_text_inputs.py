@@ -10,7 +10,7 @@ import mlops_kit
 from mlops_kit.errors import StoppedError, UsageError
 from mlops_kit.modes.batch.job import BatchJob
 from mlops_kit.modes.batch.sources import csv, ndjson
-from tests.bundles import NAMES, write_bundle
+from tests.bundles import NAMES
 from tests.modes.batch.rows import Watching, make_rows, read_current, run
 
 ROWS = 3000
@@ -20,11 +20,6 @@ WRITERS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
     "ndjson": pl.DataFrame.write_ndjson,
     "jsonl": pl.DataFrame.write_ndjson,
 }
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
 
 
 def job_for(bundle: Path, source: Path) -> BatchJob:

@@ -16,6 +16,7 @@ class Unit:
     `source` is the file as people know it. `part` is the relative path of the Parquet file that the unit becomes;
     the parts of one source sort in the order of its rows. `fingerprint` changes whenever the rows may have
     changed. `span` is [first, last) in row groups. `rows` may be an estimate.
+    `first_row` is the number of its first row within the source, where that is known before it is read.
     """
 
     source: str
@@ -23,6 +24,7 @@ class Unit:
     fingerprint: str
     span: tuple[int, int]
     rows: int
+    first_row: int | None
 
 
 @dataclass(frozen=True, slots=True)

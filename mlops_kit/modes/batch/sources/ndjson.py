@@ -142,7 +142,7 @@ def _read_lines(lines: Sequence[bytes], needed: frozenset[str]) -> tuple[list[di
 def _what_is_missing(row: Any, needed: frozenset[str]) -> tuple[str, str]:
     """A column and a reason."""
     if not isinstance(row, dict):
-        return "", "no JSON object"
+        return "", "no JSON object, of which NDJSON has one in each line"
     name = min(needed - row.keys())
     hint = suggestion([name], list(row))
     return name, f"there is no {name!r}" + (f"; {hint}" if hint else "")

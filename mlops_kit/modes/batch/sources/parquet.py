@@ -114,7 +114,8 @@ def _units(file: _File, root: Path, version: str) -> Iterator[Unit]:
         if rows >= UNIT_ROWS or is_last:
             span = (first_group, min(index + 1, len(file.group_rows)))
             identity = f"{version or file.fingerprint}:{span}:{[value[0] for value in file.hive.values()]}"
-            yield Unit(str(file.path), f"{stem}-{first_row:012d}.parquet", _digest(identity.encode()), span, rows)
+            part, fingerprint = f"{stem}-{first_row:012d}.parquet", _digest(identity.encode())
+            yield Unit(str(file.path), part, fingerprint, span, rows, first_row)
             first_group, first_row, rows = index + 1, first_row + rows, 0
 
 

@@ -11,13 +11,15 @@ from mlops_kit.modes.batch.sources.interface import Source
 from mlops_kit.modes.batch.sources.ndjson import NdjsonSource
 from mlops_kit.modes.batch.sources.parquet import ParquetSource
 from mlops_kit.schema import Signature
+from mlops_kit.tables.address import advised_address
 
 KINDS = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".ndjson": "NDJSON", ".jsonl": "NDJSON"}
 """Suffix → what is in such a file."""
 
 CONVERSION = "read it with --sql \"SELECT * FROM 'FILE'\", if DuckDB can, or convert it"
-DATABASES = {".duckdb": "duckdb", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db": "sqlite"}
 WILDCARDS = frozenset("*?[")
+ARROW_STREAM = b"\xff\xff\xff\xff"
+"""How an Arrow IPC stream begins."""
 
 
 def open_files(text: str, signature: Signature, keep: Sequence[str]) -> Source:
@@ -38,10 +40,14 @@ def open_files(text: str, signature: Signature, keep: Sequence[str]) -> Source:
 def find_files(text: str) -> tuple[Path, list[Path]]:
     """The folder that the files' names are relative to, and the files, by name."""
     path = Path(text)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        why = "mlkit reads a file more than once"
+        fix = "write it to a file, or pipe an Arrow IPC stream and give - as INPUT"
+        raise UsageError(f"{text} is a pipe or a device", why, fix)
     if path.is_file():
         suffix = path.suffix.lower()
         if suffix not in KINDS:
-            fix = f"write {DATABASES[suffix]}:///{path}?table=NAME" if suffix in DATABASES else CONVERSION
+            fix = advised_address(path) or _advice(path)
             raise UsageError(f"{path}: unknown kind of file", f"mlkit reads {listed(list(KINDS))}", fix)
         return path.parent, [path]
     if path.is_dir():
@@ -55,7 +61,15 @@ def find_files(text: str) -> tuple[Path, list[Path]]:
     if not files:
         fix = "give a Parquet, CSV or NDJSON file, or a folder of them"
         raise UsageError(f"{text}: no file there that mlkit reads", f"it reads {listed(list(KINDS))}", fix)
-    return root, [file for file in files if file.is_file()]
+    files = [file for file in files if file.is_file()]
+    # Writers leave empty files where they had no rows; one alone is more likely a mistake.
+    return root, [file for file in files if file.stat().st_size] or files
+
+
+def _advice(path: Path) -> str:
+    with path.open("rb") as file:
+        is_stream = file.read(len(ARROW_STREAM)) == ARROW_STREAM
+    return f"give - as INPUT, and the file on stdin: - < {path}" if is_stream else CONVERSION
 
 
 def _kind_of(text: str, files: Sequence[Path]) -> str:

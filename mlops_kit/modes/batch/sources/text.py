@@ -57,7 +57,8 @@ class TextFile:
             identity = f"{version}:{first}:{last}:".encode() + self.head
             rows = round((last - first) * lines_per_byte)
             fingerprint = hashlib.sha256(identity).hexdigest()[:32]
-            yield Unit(str(self.path), f"{stem}-{first:012d}.parquet", fingerprint, (first, last), rows)
+            part, first_row = f"{stem}-{first:012d}.parquet", 0 if first == self.start else None
+            yield Unit(str(self.path), part, fingerprint, (first, last), rows, first_row)
 
     def _lines_per_byte(self) -> float:
         sample = read_start(self.path, self.start + SAMPLE_BYTES)[self.start :]

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mlops_kit.assembly import conform
 from mlops_kit.errors import ColumnValueError
-from mlops_kit.modes.once.rows import csv_value
+from mlops_kit.modes.once.rows import LARGEST_EXACT, csv_value
 from mlops_kit.schema import FLOATS, INTEGERS, Array, Column, Tensor
 
 Faults = dict[int, ColumnValueError]
@@ -63,6 +63,8 @@ def array_of_texts(texts: pa.Array, column: Column) -> tuple[pa.Array, Faults]:
     else:
         # Whatever Polars reads, Python reads likewise; but Python reads more, such as " 1" and "1_000".
         values = series.cast(DTYPES[_storage(column)], strict=False)
+        if column.dtype in INTEGERS and values.null_count() > series.null_count():
+            values = values.fill_null(_whole_floats(series.cast(pl.Float64, strict=False), values.dtype))
     doubtful = (values.is_null() & series.is_not_null()).arg_true()
     if len(doubtful):
         read, faults = _each(series.gather(doubtful).to_list(), lambda text: _text_value(text, column))
@@ -108,6 +110,12 @@ def _storage(column: Column) -> str:
     if column.dtype in FLOATS:
         return "float64"
     return "int64" if column.dtype in INTEGERS and column.dtype != "uint64" else column.dtype
+
+
+def _whole_floats(numbers: pl.Series, dtype: Any) -> pl.Series:
+    """As `csv_value` reads 25.0; null where that would not be the same number."""
+    is_whole = (numbers == numbers.floor()) & (numbers.abs() <= LARGEST_EXACT)
+    return numbers.set(~is_whole.fill_null(False), None).cast(dtype, strict=False)
 
 
 def _text_value(text: str, column: Column) -> Any:

@@ -81,8 +81,12 @@ class RowFilter:
         except duckdb.Error as error:
             reason = str(error).strip().split("\n", 1)[0]
             unknown = reason.partition('column "')[2].partition('"')[0]
-            fix = suggestion([unknown], schema.names) or f"the input has {listed(schema.names)}"
-            raise UsageError(what, reason, fix if unknown else "write a condition such as a > 1") from error
+            fix = "write a condition such as a > 1"
+            if unknown:
+                fix = suggestion([unknown], schema.names) or f"the input has {listed(schema.names)}"
+            elif "VARCHAR" in reason:
+                fix = "cast text, as in CAST(a AS DOUBLE) > 1: columns of CSV are text unless the model takes them"
+            raise UsageError(what, reason, fix) from error
         if kind != "BOOLEAN":
             fix = "compare it with something: --where \"origin = 'JFK'\""
             raise UsageError(f"{what} is no condition", f"it gives {kind}, not true or false", fix)

@@ -39,7 +39,7 @@ def explain(error: Exception, log: Path | None) -> MlkitError:
         fix = f"give the executors Python {mine}: PYSPARK_PYTHON, or spark.pyspark.python on the server"
         return UsageError("Spark's executors have another Python", first_useful_line(text), fix)
     where = f"; {log} has what Spark says" if log else ""
-    fix = f"run the same command again: finished units are kept{where}"
+    fix = f"run the same command again: what is finished is kept{where}"
     why = "its Java process does not answer" if isinstance(error, OSError) else first_useful_line(text)
     return StoreError("the Spark job failed", why, fix)
 

@@ -78,7 +78,7 @@ def _make_unit(assignment: Assignment, scorer: Scorer, unit: Unit, identity: str
     try:
         writer = UnitWriter(
             unit, identity, scorer.schema, folder / PART, folder / BAD,
-            stops_at_bad_row=assignment.stops_at_bad_row,
+            stops_at_bad_row=assignment.stops_at_bad_row, first_row=unit.first_row,
         )  # fmt: skip
         try:
             with _working_in(assignment.directory):

@@ -30,17 +30,20 @@ def extract(query: Query, target: Path, on_rows: Callable[[int], None]) -> Seque
             if not statements:
                 raise UsageError("--sql is empty", fix='write --sql "SELECT …"')
             for statement in statements[:-1]:
+                if statement.type == duckdb.StatementType.SELECT:
+                    raise UsageError("--sql has several queries", "only one can give the rows", "leave out others")
                 _prepare(connection, statement)
             if statements[-1].type not in QUERIES:
                 raise UsageError("--sql gives no rows", "its last statement is not a SELECT", "end it with one")
             reader = connection.sql(statements[-1]).to_arrow_reader(BATCH_ROWS)
             batches = read_batches(reader, lambda: _failed_midway(on_rows))
             return write_spool(reader.schema, batches, target, on_rows)
-        except duckdb.InterruptException:
+        except (duckdb.InterruptException, RuntimeError):
+            # Which of them, depends on whether the watching thread or a signal was first.
             on_rows(0)
             raise
         except duckdb.Error as error:
-            raise _explained(error) from error
+            raise _explained(error, query) from error
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> None:
@@ -72,7 +75,7 @@ def _connection(query: Query, spill: Path) -> Iterator[duckdb.DuckDBPyConnection
     try:
         connection = duckdb.connect(path or ":memory:", read_only=path is not None, config=config)
     except duckdb.Error as error:
-        raise _explained(error) from error
+        raise _explained(error, query) from error
     with connection:
         connection.execute("SET TimeZone = 'UTC'")
         if "s3://" in query.sql.lower():
@@ -116,13 +119,15 @@ def _whole_table(address: Address | None) -> str:
     return f"FROM {'.'.join(map(quoted, name.split('.')))}"
 
 
-def _explained(error: duckdb.Error) -> Exception:
+def _explained(error: duckdb.Error, query: Query) -> Exception:
     why = str(error).split("\n\n", 1)[0].replace("\n", " ")
+    what = "--sql" if query.sql else query.name
     match error:
         case duckdb.OutOfMemoryException():
-            return StoreError("--sql needs more memory", why, "allow more with --memory, as in --memory 4GB")
+            return StoreError(f"{what} needs more memory", why, "allow more with --memory, as in --memory 4GB")
         case duckdb.IOException() | duckdb.ConnectionException() | duckdb.HTTPException():
-            return StoreError("--sql: DuckDB cannot read", why, "check the path, the network and the credentials")
+            fix = "check the path, the network and the credentials"
+            return StoreError(f"{what}: DuckDB cannot read", why, fix)
         case (
             duckdb.ConversionException()
             | duckdb.InvalidInputException()
@@ -130,6 +135,7 @@ def _explained(error: duckdb.Error) -> Exception:
             | duckdb.ConstraintException()
         ):
             fix = "use TRY_CAST, which gives NULL for what cannot be cast"
-            return UsageError("--sql fails on a value", "a cast or a calculation does not go with it", fix)
+            return UsageError(f"{what} fails on a value", "a cast or a calculation does not go with it", fix)
         case _:
-            return UsageError("--sql cannot be carried out", why, "try it in DuckDB")
+            fix = "try it in DuckDB" if query.sql else "check the table's name"
+            return UsageError(f"{what} cannot be carried out", why, fix)

@@ -42,7 +42,13 @@ class ExtractFolder:
         that lack a column, StoreError for a full disk.
         """
         try:
-            return self._open(query, signature, keep, may_reuse=may_reuse, on_rows=on_rows)
+            rows, columns = self._read(query, may_reuse, on_rows)
+            needed = [*(column.name for column in signature.columns), *keep]
+            _check_columns(needed, columns)
+            version = hash_file(rows)
+            if rows.suffix == ".ndjson":
+                return NdjsonSource(self._path, [rows], signature, version=version, columns=columns)
+            return ParquetSource(self._path, [rows], needed, version=version)
         except BaseException:
             self.discard()
             raise
@@ -51,34 +57,21 @@ class ExtractFolder:
         """Remove the rows."""
         shutil.rmtree(self._path, ignore_errors=True)
 
-    def _open(
-        self,
-        query: Query,
-        signature: Signature,
-        keep: Sequence[str],
-        *,
-        may_reuse: bool,
-        on_rows: Callable[[int], None],
-    ) -> Source:
+    def _read(self, query: Query, may_reuse: bool, on_rows: Callable[[int], None]) -> tuple[Path, Sequence[str]]:
+        """The file of the rows, and their columns."""
         extractor = extractor_of(query)
         is_stdin = query.name == "stdin"
         rows = self._path / f"{'stdin' if is_stdin else 'query'}{extractor.SUFFIX}"
         identity = hashlib.sha256(repr((str(query.address), query.sql)).encode()).hexdigest()
         about = self._about()
-        if is_stdin or not (may_reuse and about and about.query == identity and rows.is_file()):
-            self.discard()
-            self._path.mkdir(parents=True)
-            names = _written(rows, lambda target: extractor.extract(query, target, on_rows))
-            about = _About(identity, tuple(names))
-            data = msgspec.json.encode(about)
-            _written(self._path / ABOUT, lambda target: target.write_bytes(data))
-        needed = [*(column.name for column in signature.columns), *keep]
-        if missing := [name for name in needed if name not in about.columns]:
-            raise MissingColumnsError(missing, about.columns)
-        version = hash_file(rows)
-        if extractor.SUFFIX == ".ndjson":
-            return NdjsonSource(self._path, [rows], signature, version=version, columns=about.columns)
-        return ParquetSource(self._path, [rows], needed, version=version)
+        if not is_stdin and may_reuse and about and about.query == identity and rows.is_file():
+            return rows, about.columns
+        self.discard()
+        self._path.mkdir(parents=True)
+        names = _written(rows, lambda target: extractor.extract(query, target, on_rows))
+        data = msgspec.json.encode(_About(identity, tuple(names)))
+        _written(self._path / ABOUT, lambda target: target.write_bytes(data))
+        return rows, names
 
     def _about(self) -> "_About | None":
         try:
@@ -92,6 +85,11 @@ class _About(msgspec.Struct, frozen=True):
 
     query: str
     columns: tuple[str, ...]
+
+
+def _check_columns(needed: Sequence[str], columns: Sequence[str]) -> None:
+    if missing := [name for name in needed if name not in columns]:
+        raise MissingColumnsError(missing, columns)
 
 
 def _written(path: Path, write: Callable[[Path], T]) -> T:

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops_kit.errors import InputError, MlkitError, UsageError
+from mlops_kit.modes.batch.part import ROW_GROUP_ROWS
 
 BATCH_ROWS = 65_536
 """How many rows to ask a database for at a time."""
 
-ROW_GROUP_ROWS = 122_880
 ROW_GROUP_BYTES = 2**26
-"""Whichever comes first: wide rows must not pile up in memory."""
+"""This or ROW_GROUP_ROWS, whichever comes first: wide rows must not pile up in memory."""
 
 
 def write_spool(
