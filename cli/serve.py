@@ -2,6 +2,7 @@
 
 import enum
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from .options import option, parse_size
 if TYPE_CHECKING:
     from mlops_kit.modes.online.keys import Keys
     from mlops_kit.modes.online.tls import Tls
+
+
+PACKAGES = ("uvicorn", "uvloop", "httptools", "grpc", "grpc_health", "grpc_reflection", "prometheus_client")
 
 
 class LogFormat(enum.StrEnum):
@@ -60,18 +64,15 @@ def serve(
       mlkit serve bundles/eta
       curl localhost:8080/invocations --json '{"inputs": {"origin": "JFK", "dep_delay": 12}}'
     """
+    _check_packages()
     from mlops_kit import __version__
     from mlops_kit.modes.online.exposure import exposures
+    from mlops_kit.modes.online.job import ServeJob
     from mlops_kit.modes.online.limits import Limits
-
-    try:
-        from mlops_kit.modes.online.job import ServeJob
-        from mlops_kit.modes.online.listening import listen, reserve
-        from mlops_kit.modes.online.logs import set_up_logging
-        from mlops_kit.modes.online.prediction_log.parts import prepare_folder
-        from mlops_kit.modes.online.processes.supervisor import supervise
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "uvicorn", "serve", "mlkit serve") from error
+    from mlops_kit.modes.online.listening import listen, reserve
+    from mlops_kit.modes.online.logs import set_up_logging
+    from mlops_kit.modes.online.prediction_log.parts import prepare_folder
+    from mlops_kit.modes.online.processes.supervisor import supervise
 
     limits = Limits(
         max_batch=max_batch,
@@ -106,6 +107,13 @@ def serve(
             console.print_line(_url(scheme + "s" if tls else scheme, *door.getsockname()[:2]))
         sys.stdout.flush()
         supervise(job, listener)
+
+
+def _check_packages() -> None:
+    """Workers import them, and would only die."""
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "serve", "mlkit serve")
 
 
 def _url(scheme: str, host: str, port: int) -> str:

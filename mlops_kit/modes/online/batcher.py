@@ -94,7 +94,7 @@ class Batcher:
         waiting = _Waiting(feeds, rows, deadline, time.perf_counter(), self._loop.create_future())
         self._queue.append(waiting)
         if not self._is_woken and not self._running:
-            self._wake(self._max_delay_s)
+            self._wake(max(0.0, min(self._max_delay_s, deadline - waiting.arrived)))
         return waiting.future
 
     def admit(self) -> None:

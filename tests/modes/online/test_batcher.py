@@ -135,6 +135,14 @@ async def test_at_its_deadline_a_request_fails_and_what_waited_is_not_run() -> N
     assert model.batches == [1, 1]
 
 
+async def test_a_delay_that_is_asked_for_does_not_outlast_the_deadline() -> None:
+    model = Model()
+    batcher = Batcher(model, max_rows=64, max_requests=8, max_delay_s=60)
+    with pytest.raises(DeadlineError):
+        await asyncio.wait_for(batcher.submit(feeds_of(1), 1, soon(0.05)), 20)
+    assert model.batches == []
+
+
 async def test_a_caller_who_went_away_is_not_predicted_for() -> None:
     model = Model()
     batcher = batcher_of(model)
