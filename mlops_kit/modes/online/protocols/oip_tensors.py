@@ -32,6 +32,7 @@ NAMES_OF_ARRAYS: dict[Any, str] = {np.dtype(dtype): name for dtype, name in NAME
     np.dtype(object): "BYTES"
 }
 MOST_DIMENSIONS = 16
+MOST_ELEMENTS = 2**40
 LENGTH = struct.Struct("<I")
 
 
@@ -51,7 +52,11 @@ def check_shape(name: str, datatype: Any, shape: Any) -> tuple[str, tuple[int, .
     is_shape = isinstance(shape, (list, tuple)) and 0 < len(shape) <= MOST_DIMENSIONS
     if not is_shape or not all(type(size) is int and size >= 0 for size in shape):
         raise InputError(f"the shape of input {name!r} is no list of sizes")
-    return dtype, tuple(shape), math.prod(shape)
+    count = math.prod(shape)
+    # NumPy makes no array that would be too large if its empty dimensions were not empty.
+    if not count and math.prod(size or 1 for size in shape) > MOST_ELEMENTS:
+        raise InputError(f"the shape of input {name!r} is too large")
+    return dtype, tuple(shape), count
 
 
 def from_list(name: str, dtype: str, shape: tuple[int, ...], count: int, data: Any) -> InputTensor:
