@@ -32,6 +32,8 @@ class Call:
         self.is_begun = False
         """Whether the answer's headers are sent."""
         self.outgoing = b""
+        self.sent = 0
+        """How many bytes of what is outgoing are sent."""
         self.trailers: Headers | None = None
         self.pump: Callable[[Call], None]
         """Sends what is outgoing, as far as the client has room."""
@@ -86,7 +88,7 @@ class Call:
 
     async def write(self, message: bytes) -> None:
         """Send a message, and wait until the client has room for all of it."""
-        self.outgoing += frame(message)
+        self.outgoing = frame(message)
         self.pump(self)
         if self.outgoing:
             self._room = asyncio.get_running_loop().create_future()

@@ -227,12 +227,14 @@ class Connection(asyncio.Protocol):
         if call.outgoing and not call.is_begun:
             call.is_begun = True
             self._h2.send_headers(stream_id, HEADERS)
-        while call.outgoing:
+        while call.sent < len(call.outgoing):
             room = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
             if room <= 0:
                 break
-            self._h2.send_data(stream_id, call.outgoing[:room])
-            call.outgoing = call.outgoing[room:]
+            self._h2.send_data(stream_id, call.outgoing[call.sent : call.sent + room])
+            call.sent = min(call.sent + room, len(call.outgoing))
+        if call.sent == len(call.outgoing):
+            call.outgoing, call.sent = b"", 0
         if not call.outgoing:
             call.has_room()
             if call.trailers:

@@ -26,10 +26,8 @@ class AbortError(Exception):
 class MessageReader:
     """Finds messages in what comes: those that are compressed in `coding`, none with more than `most` bytes."""
 
-    __slots__ = ("_buffer", "_coding", "_most")
-
     def __init__(self, coding: bytes, most: int) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
         self._coding = coding
         self._most = most
 
@@ -40,17 +38,18 @@ class MessageReader:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that are complete now. Raises AbortError."""
-        self._buffer = self._buffer + data if self._buffer else data
+        buffer = self._buffer
+        buffer += data
         messages = []
-        while len(self._buffer) >= PREFIX.size:
-            is_compressed, size = PREFIX.unpack_from(self._buffer)
+        while len(buffer) >= PREFIX.size:
+            is_compressed, size = PREFIX.unpack_from(buffer)
             if size > self._most:
                 raise AbortError(StatusCode.RESOURCE_EXHAUSTED, f"the message is larger than {self._most:,} bytes")
             end = PREFIX.size + size
-            if len(self._buffer) < end:
+            if len(buffer) < end:
                 break
-            message = self._buffer[PREFIX.size : end]
-            self._buffer = self._buffer[end:]
+            message = bytes(memoryview(buffer)[PREFIX.size : end])
+            del buffer[:end]
             messages.append(self._decompress(message) if is_compressed else message)
         return messages
 
