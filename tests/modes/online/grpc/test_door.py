@@ -152,7 +152,7 @@ async def test_who_may_not_ask_is_told_so_by_every_call(tiny: Path) -> None:
 
     async with opened(tiny, authorize=check) as this:
         assert await code_of(this.stub.ModelInfer(REQUEST)) == StatusCode.UNAUTHENTICATED
-        assert await code_of(this.stub.ModelStreamInfer(iter([REQUEST])).read()) == StatusCode.UNAUTHENTICATED
+        assert await code_of(this.stub.ModelStreamInfer().read()) == StatusCode.UNAUTHENTICATED
         assert await this.stub.ModelInfer(REQUEST, metadata=(("authorization", "Bearer right"),))
         health = health_pb2_grpc.HealthStub(this.channel)
         assert (await health.Check(health_pb2.HealthCheckRequest())).status == Status.SERVING
