@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlops_kit.modes.online.tls import Tls
 
 
-PACKAGES = ("uvicorn", "uvloop", "httptools", "grpc", "grpc_health", "grpc_reflection", "prometheus_client")
+PACKAGES = ("uvicorn", "uvloop", "httptools", "grpc", "grpc_health", "grpc_reflection", "jh2", "prometheus_client")
 
 
 class LogFormat(enum.StrEnum):

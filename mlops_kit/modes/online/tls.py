@@ -3,12 +3,8 @@
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlops_kit.errors import UsageError
-
-if TYPE_CHECKING:
-    import grpc
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,26 +14,22 @@ class Tls:
     certificate: Path
     key: Path
 
-    def context(self) -> ssl.SSLContext:
-        """For HTTP: TLS 1.2 or later. Raises UsageError for files that are missing, damaged or do not fit."""
+    def context(self, protocol: str = "http/1.1") -> ssl.SSLContext:
+        """TLS 1.2 or later, for a protocol by the name that ALPN has for it.
+
+        Raises UsageError for files that are missing, damaged or do not fit.
+        """
         for path in (self.certificate, self.key):
             _read(path)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols([protocol])
         try:
             # Without a password callback, OpenSSL would ask at the terminal for that of an encrypted key.
             context.load_cert_chain(self.certificate, self.key, password=lambda: b"")
         except (ssl.SSLError, ValueError) as error:
             raise UsageError(*self._explain(error)) from error
         return context
-
-    def grpc_credentials(self) -> "grpc.ServerCredentials":
-        """For gRPC. Raises UsageError as `context` does: gRPC itself would only fail at the first call."""
-        import grpc
-
-        self.context()
-        return grpc.ssl_server_credentials([(_read(self.key), _read(self.certificate))])
 
     def _explain(self, error: Exception) -> tuple[str, str, str]:
         reason = getattr(error, "reason", "") or ""

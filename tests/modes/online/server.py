@@ -62,7 +62,7 @@ def serving(*words: object, **environment: str) -> Iterator[RunningServer]:
     try:
         assert process.stdout is not None
         url, grpc_url = (process.stdout.readline().strip() for _ in range(2))
-        server = RunningServer(process, url, grpc_url.removeprefix("grpc://"))
+        server = RunningServer(process, url, grpc_url.rpartition("/")[2])
         _await_ready(server)
         yield server
     finally:

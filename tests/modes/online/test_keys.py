@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 import trustme
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from mlops_kit.errors import ForbiddenError, UnauthorizedError, UsageError
 from mlops_kit.modes.online.exposure import exposures
@@ -102,6 +104,19 @@ def test_health_is_open_and_all_else_is_not(client: httpx.Client) -> None:
         assert client.get(path).status_code == 200, path
     for path in ("/v2", "/version", "/v2/models/tiny", "/v2/models/tiny/stats", "/metrics", "/v2/models/ready"):
         assert client.get(path).status_code == 401, path
+
+
+def test_grpc_has_the_same_certificate_and_keys(
+    server: RunningServer, certificate: tuple[Path, Path, Path]
+) -> None:
+    credentials = grpc.ssl_channel_credentials(certificate[0].read_bytes())
+    with grpc.secure_channel(server.grpc_address, credentials) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        asked = service_pb2.ServerMetadataRequest()
+        assert stub.ServerMetadata(asked, metadata=(("x-api-key", KEY),)).name == "mlkit"
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.ServerMetadata(asked)
+    assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_old_versions_of_tls_are_refused(certificate: tuple[Path, Path, Path]) -> None:
@@ -198,12 +213,6 @@ def test_certificates_without_their_key_are_refused(
     tls = Tls(certificate[1], make(tmp_path, certificate[2]))
     with pytest.raises(UsageError, match=message):
         tls.context()
-    with pytest.raises(UsageError, match=message):
-        tls.grpc_credentials()
-
-
-def test_grpc_has_credentials_of_the_same_files(certificate: tuple[Path, Path, Path]) -> None:
-    assert Tls(certificate[1], certificate[2]).grpc_credentials()
 
 
 def test_a_certificate_alone_is_refused(bundle: Path, certificate: tuple[Path, Path, Path]) -> None:

@@ -158,7 +158,7 @@ async def test_a_bug_is_logged_and_not_told(tiny: Path, caplog: pytest.LogCaptur
 async def test_who_may_not_ask_is_told_so_by_every_call(tiny: Path) -> None:
     async with opened(tiny, keys=Keys((KEY,))) as this:
         assert await code_of(this.stub.ModelInfer(REQUEST)) == StatusCode.UNAUTHENTICATED
-        assert await code_of(this.stub.ModelStreamInfer(iter([REQUEST])).read()) == StatusCode.UNAUTHENTICATED
+        assert await code_of(this.stub.ModelStreamInfer().read()) == StatusCode.UNAUTHENTICATED
         for metadata in (("authorization", f"Bearer {KEY.decode()}"), ("x-api-key", KEY.decode())):
             assert await this.stub.ModelInfer(REQUEST, metadata=(metadata,))
         assert (await this.stub.ServerReady(pb.ServerReadyRequest())).ready
