@@ -94,7 +94,9 @@ class Batcher:
         waiting = _Waiting(feeds, rows, deadline, time.perf_counter(), self._loop.create_future())
         self._queue.append(waiting)
         if not self._is_woken and not self._running:
-            self._wake(max(0.0, min(self._max_delay_s, deadline - waiting.arrived)))
+            self._wake(self._max_delay_s)
+        if self._max_delay_s:
+            self._set_alarm()
         return waiting.future
 
     def admit(self) -> None:
@@ -102,16 +104,19 @@ class Batcher:
         if len(self._queue) >= self._max_requests:
             raise OverloadedError(self._max_requests)
 
-    def run_now(self, feeds: Feeds, rows: int) -> Answer | None:
+    def run_now(self, feeds: Feeds, rows: int, deadline: float) -> Answer | None:
         """The answer for a request that nobody could share a run with, without a turn of the event loop.
 
-        None where it has to wait for others, or where its run would hold up the loop. Raises what the model does.
+        None where it has to wait for others, or where its run would hold up the loop. Raises what the model does,
+        and DeadlineError.
         """
         if self._queue or self._running or self._max_delay_s or not self._base_s:
             return None
         if self._base_s + rows * self._row_s >= INLINE_S:
             return None
         started = time.perf_counter()
+        if started >= deadline:
+            raise DeadlineError
         outputs = self._run(feeds, rows)
         seconds = time.perf_counter() - started
         self._learn(seconds, rows)
@@ -195,12 +200,12 @@ class Batcher:
             self._row_s = MEMORY * self._row_s + (1 - MEMORY) * each if self._row_s else each
 
     def _set_alarm(self) -> None:
-        """Wake up at the earliest deadline, while the loop is not busy with the run itself."""
+        """Wake up at the earliest deadline, where the loop is not about to look anyway."""
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None
         waiting = [one.deadline for one in (*self._running, *self._queue) if not one.future.done()]
-        if self._running and waiting:
+        if waiting and (self._running or self._max_delay_s):
             delay = max(0.0, min(waiting) - time.perf_counter())
             self._alarm = self._loop.call_later(delay, self._expire_all)
 

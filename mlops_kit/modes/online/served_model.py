@@ -76,7 +76,7 @@ class ServedModel:
         """Raises OverloadedError, DeadlineError, and InputError where the model refuses the rows."""
         if not request.rows:
             return Answer(self.predictor.run(request.feeds, 0), 0.0, 0.0, 0)
-        if self._traffic.is_lone and (answer := self._batcher.run_now(request.feeds, request.rows)):
+        if self._traffic.is_lone and (answer := self._batcher.run_now(request.feeds, request.rows, deadline)):
             return answer
         return await self._batcher.submit(request.feeds, request.rows, deadline)
 

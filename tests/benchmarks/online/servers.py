@@ -51,7 +51,15 @@ def bare(python: Path, bundle: Path) -> Contender:
 def with_fastapi(python: Path, bundle: Path) -> Contender:
     """FastAPI and pydantic, on the same HTTP server."""
     port = free_port()
-    app = ("-m", "uvicorn", "tests.benchmarks.online.with_fastapi:app", *UVICORN, "--port", str(port))
+    app = (
+        "-m",
+        "uvicorn",
+        "--factory",
+        "tests.benchmarks.online.with_fastapi:make_app",
+        *UVICORN,
+        "--port",
+        str(port),
+    )
     return Contender("FastAPI", [str(python), *app], port, environment={"BENCH_BUNDLE": str(bundle)})
 
 

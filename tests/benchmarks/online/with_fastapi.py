@@ -1,4 +1,7 @@
-"""What many teams write: FastAPI, with pydantic for the request and the answer."""
+"""What many teams write: FastAPI, with pydantic for the request and the answer.
+
+Uvicorn's factory `make_app` reads the bundle from BENCH_BUNDLE.
+"""
 
 import os
 
@@ -27,16 +30,18 @@ class Answer(BaseModel):
     predictions: list[float]
 
 
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = options.inter_op_num_threads = 1
-session = onnxruntime.InferenceSession(os.environ["BENCH_BUNDLE"] + "/model.onnx", options)
-taken = session.get_inputs()[0]
-dtype = {"tensor(float)": np.float32, "tensor(double)": np.float64}[taken.type]
-app = FastAPI()
+def make_app() -> FastAPI:
+    """An application over one ONNX file."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(os.environ["BENCH_BUNDLE"] + "/model.onnx", options)
+    taken = session.get_inputs()[0]
+    dtype = {"tensor(float)": np.float32, "tensor(double)": np.float64}[taken.type]
+    app = FastAPI()
 
+    @app.post("/invocations")
+    async def predict(request: Request) -> Answer:
+        rows = np.array(request.dataframe_split.data, dtype)
+        return Answer(predictions=session.run(None, {taken.name: rows})[0].tolist())
 
-@app.post("/invocations")
-async def predict(request: Request) -> Answer:
-    """One answer for each row."""
-    rows = np.array(request.dataframe_split.data, dtype)
-    return Answer(predictions=session.run(None, {taken.name: rows})[0].tolist())
+    return app
