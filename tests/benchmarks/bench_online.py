@@ -48,8 +48,12 @@ def main(seconds: float = SECONDS, rounds: int = ROUNDS, others: str = "all") ->
             for contender in contenders:
                 with started(contender, body):
                     load(contender.url, folder, CONNECTIONS, WARM_UP_S)
-                    many[contender.name].append(_checked(load(contender.url, folder, CONNECTIONS, seconds)).rate)
-                    one[contender.name].append(_checked(load(contender.url, folder, 1, seconds / 2)).p50_s)
+                    many[contender.name].append(
+                        _checked(contender, load(contender.url, folder, CONNECTIONS, seconds)).rate
+                    )
+                    one[contender.name].append(
+                        _checked(contender, load(contender.url, folder, 1, seconds / 2)).p50_s
+                    )
     rates = {label: statistics.median(values) for label, values in many.items()}
     latencies = {label: statistics.median(values) for label, values in one.items()}
     _report(rates, latencies)
@@ -74,9 +78,9 @@ def _install(folder: Path, bundle: Path, *, with_peers: bool) -> list[Contender]
     return contenders
 
 
-def _checked(measurement: Measurement) -> Measurement:
+def _checked(contender: Contender, measurement: Measurement) -> Measurement:
     if measurement.failed:
-        raise RuntimeError(f"{measurement.failed} requests failed")
+        raise RuntimeError(f"{contender.name}: {measurement.failed} requests failed")
     return measurement
 
 

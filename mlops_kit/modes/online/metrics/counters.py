@@ -9,7 +9,15 @@ from tempfile import TemporaryFile
 
 import numpy as np
 
-from mlops_kit.modes.online.metrics.layout import MOST_ROWS, SIZE, Histogram, Layout, ModelLayout
+from mlops_kit.modes.online.metrics.layout import (
+    BATCH_BOUNDS,
+    BOUNDS_S,
+    MOST_ROWS,
+    SIZE,
+    STAGES,
+    Layout,
+    ModelLayout,
+)
 from mlops_kit.schema import Array
 
 
@@ -50,7 +58,7 @@ class ModelMeter:
     def __init__(self, layout: ModelLayout, slot: "memoryview[float]") -> None:
         self._layout = layout
         self._slot = slot
-        self._stages = [layout.stages[stage] for stage in ("queue", "assemble", "model", "total")]
+        self._stages = [(layout.stages[stage].first, layout.stages[stage].sum_at) for stage in STAGES]
 
     def count_request(self, door: str, status: int) -> None:
         """One more request had this outcome."""
@@ -64,15 +72,17 @@ class ModelMeter:
     def observe(self, rows: int, seconds: Sequence[float]) -> None:
         """How long an answered request took, in the order of STAGES."""
         slot = self._slot
-        for histogram, value in zip(self._stages, seconds, strict=True):
-            slot[histogram.first + bisect_left(histogram.bounds, value)] += 1
-            slot[histogram.sum_at] += value
+        for (first, sum_at), value in zip(self._stages, seconds, strict=True):
+            slot[first + bisect_left(BOUNDS_S, value)] += 1
+            slot[sum_at] += value
         slot[self._layout.rows] += rows
         slot[self._layout.last_at] = time.time()
 
     def observe_run(self, rows: int, seconds: float) -> None:
         """One run of the model."""
-        _add(self._slot, self._layout.batches, rows)
+        histogram = self._layout.batches
+        self._slot[histogram.first + bisect_left(BATCH_BOUNDS, rows)] += 1
+        self._slot[histogram.sum_at] += rows
         if 0 < rows <= MOST_ROWS:
             self._slot[self._layout.runs[rows - 1]] += 1
             self._slot[self._layout.run_seconds[rows - 1]] += seconds
@@ -80,8 +90,3 @@ class ModelMeter:
     def show_queue(self, requests: int) -> None:
         """How many wait now."""
         self._slot[self._layout.queued] = requests
-
-
-def _add(slot: "memoryview[float]", histogram: Histogram, value: float) -> None:
-    slot[histogram.first + bisect_left(histogram.bounds, value)] += 1
-    slot[histogram.sum_at] += value

@@ -6,6 +6,7 @@ no two processes write to one place. A slot is float64 numbers: those of the pro
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 DOORS = ("mlflow", "oip", "grpc")
 STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504)
@@ -26,22 +27,24 @@ SIZE = 8
 """Bytes of a number."""
 
 
+OUTCOMES = {outcome: place for place, outcome in enumerate(product(DOORS, STATUSES))}
+"""Door and status → where, of the places for requests, it is counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts of each bucket, the last one of what is beyond all bounds, then the sum."""
+    """Counts of each bucket, the last one of what is beyond all bounds, then at `sum_at` the sum of all values."""
 
     first: int
     bounds: Sequence[float]
+    sum_at: int
+    end: int
 
-    @property
-    def sum_at(self) -> int:
-        """Where the sum of all values stands."""
-        return self.first + len(self.bounds) + 1
-
-    @property
-    def end(self) -> int:
-        """The first place after it."""
-        return self.sum_at + 1
+    @staticmethod
+    def at(first: int, bounds: Sequence[float]) -> "Histogram":
+        """One that begins there."""
+        sum_at = first + len(bounds) + 1
+        return Histogram(first, bounds, sum_at, sum_at + 1)
 
 
 class ModelLayout:
@@ -49,12 +52,12 @@ class ModelLayout:
 
     def __init__(self, first: int) -> None:
         self.requests = first
-        place = first + len(DOORS) * len(STATUSES)
+        place = first + len(OUTCOMES)
         self.stages: dict[str, Histogram] = {}
         for stage in STAGES:
-            self.stages[stage] = Histogram(place, BOUNDS_S)
+            self.stages[stage] = Histogram.at(place, BOUNDS_S)
             place = self.stages[stage].end
-        self.batches = Histogram(place, BATCH_BOUNDS)
+        self.batches = Histogram.at(place, BATCH_BOUNDS)
         self.runs = range(self.batches.end, self.batches.end + MOST_ROWS)
         self.run_seconds = range(self.runs.stop, self.runs.stop + MOST_ROWS)
         first = self.run_seconds.stop
@@ -64,8 +67,7 @@ class ModelLayout:
 
     def request(self, door: str, status: int) -> int:
         """Where requests of this outcome are counted."""
-        known = status if status in STATUSES else 500
-        return self.requests + DOORS.index(door) * len(STATUSES) + STATUSES.index(known)
+        return self.requests + OUTCOMES.get((door, status), OUTCOMES[door, 500])
 
 
 class Layout:

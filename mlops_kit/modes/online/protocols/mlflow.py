@@ -73,7 +73,7 @@ def _read_split(model: ServedModel, frame: Any) -> Request:
     names, data = frame.get("columns"), frame["data"]
     if names is None:
         names = [column.name for column in model.signature.columns]
-    if not isinstance(names, list) or not all(type(name) is str for name in names):
+    if not isinstance(names, list) or set(map(type, names)) - {str}:
         raise InputError("the columns of dataframe_split are no list of names")
     if len(set(names)) < len(names):
         raise InputError("two columns of dataframe_split have the same name")
