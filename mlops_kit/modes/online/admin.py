@@ -3,6 +3,7 @@
 import asyncio
 from itertools import count
 
+from mlops_kit.errors import NotReadyError
 from mlops_kit.modes.facts import error_of
 from mlops_kit.modes.online.processes.messages import Channel, LoadAsked, LoadDone
 
@@ -27,6 +28,12 @@ class Admin:
         if done.refusal:
             raise error_of(done.refusal)
         return done.digest
+
+    def give_up(self) -> None:
+        """Nobody will answer any more."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(NotReadyError("this server"))
 
     def settle(self, done: LoadDone) -> None:
         """The supervisor's answer."""

@@ -74,6 +74,7 @@ class Batcher:
         self._base_s, self._row_s = 0.0, 0.0
         self._pool: ThreadPoolExecutor | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
 
     @property
     def queued(self) -> int:
@@ -95,7 +96,7 @@ class Batcher:
         self._queue.append(waiting)
         if not self._is_woken and not self._running:
             self._wake(self._max_delay_s)
-        if self._max_delay_s:
+        if (self._running or self._max_delay_s) and (self._alarm is None or deadline < self._alarm_at):
             self._set_alarm()
         return waiting.future
 
@@ -110,9 +111,7 @@ class Batcher:
         None where it has to wait for others, or where its run would hold up the loop. Raises what the model does,
         and DeadlineError.
         """
-        if self._queue or self._running or self._max_delay_s or not self._base_s:
-            return None
-        if self._base_s + rows * self._row_s >= INLINE_S:
+        if self._queue or self._running or self._max_delay_s or not self._is_short(rows):
             return None
         started = time.perf_counter()
         if started >= deadline:
@@ -142,7 +141,7 @@ class Batcher:
         if not batch:
             return
         rows = sum(waiting.rows for waiting in batch)
-        if self._base_s + rows * self._row_s < INLINE_S:
+        if self._is_short(rows):
             started = time.perf_counter()
             self._settle(batch, _run_batch(self._run, batch, rows), started)
             if self._queue:
@@ -191,6 +190,11 @@ class Batcher:
                 queue_s = started - waiting.arrived
                 waiting.future.set_result(Answer(outcome, queue_s, results.seconds, rows))
 
+    def _is_short(self, rows: int) -> bool:
+        """Whether a run may hold up the loop. What was never measured may not."""
+        expected = self._base_s + rows * (self._row_s or self._base_s)
+        return 0 < expected < INLINE_S
+
     def _learn(self, seconds: float, rows: int) -> None:
         """What a run costs, as a constant for each batch size seen lately: small ones teach the base."""
         if rows == 1:
@@ -206,7 +210,8 @@ class Batcher:
             self._alarm = None
         waiting = [one.deadline for one in (*self._running, *self._queue) if not one.future.done()]
         if waiting and (self._running or self._max_delay_s):
-            delay = max(0.0, min(waiting) - time.perf_counter())
+            self._alarm_at = min(waiting)
+            delay = max(0.0, self._alarm_at - time.perf_counter())
             self._alarm = self._loop.call_later(delay, self._expire_all)
 
     def _expire_all(self) -> None:
@@ -214,6 +219,7 @@ class Batcher:
         for waiting in (*self._running, *self._queue):
             if waiting.deadline <= now:
                 _expire(waiting)
+        self._queue = deque(waiting for waiting in self._queue if not waiting.future.done())
         self._set_alarm()
 
 
@@ -237,8 +243,8 @@ def _run_batch(run: Run, batch: Sequence[_Waiting], rows: int) -> _Results:
 
 def _run_together(run: Run, batch: Sequence[_Waiting], rows: int) -> "list[_Outcome] | None":
     """None if the model fails."""
-    feeds = {name: np.concatenate([one.feeds[name] for one in batch]) for name in batch[0].feeds}
     try:
+        feeds = {name: np.concatenate([one.feeds[name] for one in batch]) for name in batch[0].feeds}
         outputs = run(feeds, rows)
     except Exception:  # noqa: BLE001 - each of them is run alone, and then it is known whose fault it is
         return None

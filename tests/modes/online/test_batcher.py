@@ -143,6 +143,19 @@ async def test_a_delay_that_is_asked_for_does_not_outlast_the_deadline() -> None
     assert model.batches == []
 
 
+async def test_an_earlier_deadline_is_kept_during_a_run_and_makes_room() -> None:
+    model = Model()
+    batcher = await slow_batcher(model, max_requests=1)
+    model.gate.clear()
+    running = batcher.submit(feeds_of(1), 1, soon(60))
+    await asyncio.sleep(0.02)
+    with pytest.raises(DeadlineError):
+        await asyncio.wait_for(batcher.submit(feeds_of(2), 1, soon(0.05)), 20)
+    waiting = batcher.submit(feeds_of(3), 1, soon(60))
+    model.gate.set()
+    assert (doubled(await running), doubled(await waiting)) == ([2], [6])
+
+
 async def test_a_caller_who_went_away_is_not_predicted_for() -> None:
     model = Model()
     batcher = batcher_of(model)

@@ -147,6 +147,18 @@ def test_a_bad_bundle_is_refused_and_the_old_one_goes_on_visibly(tmp_path: Path,
         assert "is refused, the old one goes on" in server.stop()[1]
 
 
+def test_a_change_that_meets_no_worker_is_taken_by_the_next_one(tmp_path: Path, bundle: Path) -> None:
+    other = write_bundle(tmp_path / "other", weights=WEIGHTS * 2)
+    current = tmp_path / "current"
+    current.symlink_to(bundle)
+    with serving(f"eta={current}", "--watch") as server:
+        before = answer(server)
+        os.kill(server.workers[0], signal.SIGKILL)
+        link(other, current)
+        until(lambda: answer(server) != before)
+        assert server.stop()[0] == 0
+
+
 def test_two_hundred_reloads_under_load_fail_no_request_and_keep_no_memory(
     tmp_path: Path, bundle: Path, admin_keys: tuple[str, Path]
 ) -> None:
@@ -177,7 +189,7 @@ def test_a_client_loads_only_what_is_below_the_model_root(
     (root / "escape").symlink_to(bundle)
     with serving(bundle, "--model-root", root, *admin_keys) as server, server.admin() as client:
         before = answer(server)
-        for path in ("../tiny", str(bundle), "escape", "nothing"):
+        for path in ("../tiny", str(bundle), "escape", "nothing", "\0", "x" * 10_000):
             refused = client.post("/v2/repository/models/tiny/load", json={"parameters": {"path": path}})
             assert refused.status_code == 400, path
         assert answer(server) == before

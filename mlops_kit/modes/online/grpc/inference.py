@@ -118,6 +118,8 @@ def _wanted(model: ServedModel, outputs: Iterable[ModelInferRequest.InferRequest
     if not outputs:
         return names
     wanted = [output.name for output in outputs]
+    if len(wanted) > len(names):
+        raise InputError("more outputs are asked for than the model has", f"it has {listed(names)}")
     if unknown := [name for name in wanted if name not in names]:
         raise InputError(f"the model has no output {listed(unknown)}", f"it has {listed(names)}")
     if refused := [name for name in UNKNOWN if any(name in output.parameters for output in outputs)]:

@@ -13,6 +13,9 @@ from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.metrics.exposition import render_metrics
 from mlops_kit.modes.online.models import Models
 
+MOST_CHARACTERS = 4096
+"""Of a path; no system takes more."""
+
 
 class Operations:
     """The model repository extension, and Prometheus' metrics.
@@ -64,6 +67,6 @@ def _path(body: bytes) -> str | None:
         path = document.get("parameters", {}).get("path")
     except (orjson.JSONDecodeError, AttributeError) as error:
         raise InputError("the body is no JSON object with parameters", fix="send none, or a path") from error
-    if path is not None and not isinstance(path, str):
-        raise InputError("the parameter path is no text")
+    if path is not None and (not isinstance(path, str) or len(path) > MOST_CHARACTERS or "\0" in path):
+        raise InputError("the parameter path is no path")
     return path

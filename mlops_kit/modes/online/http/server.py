@@ -33,11 +33,11 @@ class HttpServer:
 
     async def close(self) -> None:
         """Take no more connections, and wait for what is being answered."""
-        if self._cutting:
-            self._cutting.cancel()
         self._server.should_exit = True
         if self._answering:
-            await self._answering
+            await asyncio.wait([self._answering])
+        if self._cutting:
+            self._cutting.cancel()
 
 
 class _Server(uvicorn.Server):

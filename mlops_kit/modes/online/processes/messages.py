@@ -107,9 +107,9 @@ class Channel:
         while True:
             try:
                 line = await self._reader.readline()
-            except ConnectionError:
+            except (ConnectionError, ValueError):  # ValueError: a line beyond MOST_BYTES
                 return
-            if not line:
+            if not line.endswith(b"\n"):  # the end, perhaps of a process that was killed in the middle of a line
                 return
             yield _DECODER.decode(line)
 

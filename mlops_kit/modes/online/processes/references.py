@@ -28,23 +28,31 @@ class PathReference:
         """A path that stays the same while links change."""
         return os.path.realpath(self.text)
 
+    def keep(self, _path: str) -> None:
+        """Nothing of it is ours to remove."""
+
 
 class RegistryReference:
     """An MLflow URI: `models:/name@champion`, `models:/name/3`, `runs:/id/path`."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._fetched: tempfile.TemporaryDirectory[str] | None = None
+        self._fetched: dict[str, tempfile.TemporaryDirectory[str]] = {}
 
     def identify(self) -> str:
         """The version behind an alias. Raises UsageError if the registry does not have it."""
         return mlflow_registry.resolve_alias(self.text)
 
     def fetch(self) -> str:
-        """A folder with its files, which stays until the next but one is fetched."""
-        # The one before lives on in self._before: a worker that starts just now may read it.
-        self._before, self._fetched = self._fetched, mlflow_registry.download(self.text)
-        return self._fetched.name
+        """A folder with its files, which stays until another one is kept."""
+        fetched = mlflow_registry.download(self.text)
+        self._fetched[fetched.name] = fetched
+        return fetched.name
+
+    def keep(self, path: str) -> None:
+        """Remove what was fetched besides."""
+        for other in self._fetched.keys() - {path}:
+            self._fetched.pop(other).cleanup()
 
 
 Reference = PathReference | RegistryReference

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from mlops_kit.errors import MlkitError
+from mlops_kit.errors import MlkitError, NotReadyError
 from mlops_kit.modes.facts import facts_of
 from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.metrics.layout import Layout
@@ -70,10 +70,14 @@ class Reloading:
                 else:
                     found = below(self._model_root, path)
                 digest = await self._roll_out(name, found)
+            except NotReadyError:
+                raise
             except MlkitError as error:
                 self._refuse(name, error)
+                self._references[name].keep(self.current[name])
                 raise
             self.current[name] = found
+            self._references[name].keep(found)
             self._slot[self._layout.models[name].reloads] += 1
             log.info("model %s: %s is served from now on", name, digest)
             return digest
@@ -81,25 +85,40 @@ class Reloading:
     async def catch_up(self, worker: WorkerProcess) -> None:
         """A worker that was just started may have missed a change."""
         async with self._changing:
-            for name, path in self.current.items():
-                if worker.loaded[name] != path:
-                    await worker.prepare(name, path)
-                    worker.switch(name, path)
+            try:
+                for name, path in self.current.items():
+                    if worker.loaded[name] != path:
+                        await worker.prepare(name, path)
+                        worker.switch(name, path)
+            except MlkitError as error:
+                log.error("worker %s cannot load what the others serve: %s", worker.number, error)  # noqa: TRY400
+                worker.kill()
+                return
             worker.is_ready = True
 
     async def _look(self, name: str) -> None:
         try:
             identity = await asyncio.to_thread(self._references[name].identify)
-            if identity != self._seen[name]:
-                self._seen[name] = identity
-                await self.load(name)
         except MlkitError as error:
-            # A refusal has been told of where it was made; a link that points nowhere for a moment is none.
+            # A link may point nowhere for a moment.
             log.debug("model %s: %s", name, error)
+            return
+        if identity == self._seen[name]:
+            return
+        try:
+            await self.load(name)
+        except NotReadyError:
+            return  # it is tried again
+        except MlkitError:
+            pass  # it was told of where it was refused
+        self._seen[name] = identity
 
     async def _roll_out(self, name: str, path: str) -> str:
         """One worker goes first: what kills the process that loads it kills no other."""
-        first, *others = [worker for worker in self._workers() if worker.is_ready]
+        ready = [worker for worker in self._workers() if worker.is_ready]
+        if not ready:
+            raise NotReadyError(name)
+        first, *others = ready
         digest = await first.prepare(name, path)
         outcomes = await asyncio.gather(*(worker.prepare(name, path) for worker in others), return_exceptions=True)
         for worker, outcome in zip(others, outcomes, strict=True):

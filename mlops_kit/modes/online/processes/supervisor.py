@@ -96,9 +96,22 @@ class Supervisor:
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             else:
                 pause_s = FIRST_PAUSE_S
-            if self._stopping.is_set():
-                return
-            worker = await self._start(number, is_replacement=True)
+            while (replacement := await self._replace(number)) is None:
+                if self._stopping.is_set():
+                    return
+            worker = replacement
+
+    async def _replace(self, number: int) -> WorkerProcess | None:
+        """None where the machine has no room for a process now, after a pause; and once the server is to stop."""
+        if self._stopping.is_set():
+            return None
+        try:
+            return await self._start(number, is_replacement=True)
+        except OSError as error:
+            log.error("worker %s cannot be started: %s", number, error.strerror or error)  # noqa: TRY400
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), LONGEST_PAUSE_S)
+            return None
 
     async def _start(self, number: int, *, is_replacement: bool) -> WorkerProcess:
         models = self._reloading.current
@@ -124,7 +137,7 @@ class Supervisor:
                 case LoadAsked(ticket, name, path):
                     self._background(self._load(worker, ticket, name, path))
         worker.channel.close()
-        if not has_started and not self._slot[self._layout.restarts]:
+        if not has_started and not self._stopping.is_set() and not self._slot[self._layout.restarts]:
             self._fail(StoreError("a worker ended before it was ready"))
 
     def _refuse_start(self, worker: WorkerProcess, error: MlkitError) -> None:
@@ -141,7 +154,7 @@ class Supervisor:
         worker.channel.send(await self._reloading.load_asked(ticket, name, path))
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.create_task(work)
+        self._tasks.create_task(_guarded(work))
 
     async def _stop(self, worker: WorkerProcess) -> None:
         worker.channel.send(Stop())
@@ -149,10 +162,18 @@ class Supervisor:
             await asyncio.wait_for(worker.gone.wait(), self._job.limits.drain_s + STOP_S)
         except TimeoutError:
             log.warning("worker %s did not end in time and is killed", worker.number)
-            worker.process.kill()
+            worker.kill()
 
     async def _tick(self) -> None:
         self._slot[self._layout.started_at] = time.time()
         while True:
             self._slot[self._layout.memory] = resident_memory()
             await asyncio.sleep(TICK_S)
+
+
+async def _guarded(work: Coroutine[Any, Any, None]) -> None:
+    """A bug in what was asked for once must not end the server."""
+    try:
+        await work
+    except Exception:
+        log.exception("a bug in mlkit")

@@ -89,8 +89,9 @@ class Worker:
             self._channel.send(Ready())
             await conversation
             await self._drain()
+        else:
+            await self._http.close()
         loading.cancel()
-        await self._http.close()
         await self._grpc.stop(0)
         if self._predictions:
             await asyncio.to_thread(self._predictions.close)
@@ -100,11 +101,12 @@ class Worker:
         self._http.open(self._listener)
 
     async def _drain(self) -> None:
-        """Answer what has begun, for so long as is allowed."""
+        """Answer what has begun, for so long as is allowed. The models go on until both doors are closed."""
         self._app.health.is_draining = self._grpc.is_draining = True
+        self._admin.give_up()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.drain_s):
-                await self._grpc.stop(self._limits.drain_s)
+                await asyncio.gather(self._http.close(), self._grpc.stop(self._limits.drain_s))
                 await self._models.drain()
 
     async def _load(self) -> bool:

@@ -62,6 +62,8 @@ def parse_inference(model: ServedModel, body: bytes, json_bytes: int | None) -> 
     parameters = _parameters(document)
     request = request_of(model, _read_tensors(inputs, tail))
     name = document.get("id", "")
+    if type(name) not in (str, int):
+        raise InputError("the id is no text")
     return Inference(
         request,
         name if isinstance(name, str) else str(name),
@@ -144,6 +146,8 @@ def _wanted(model: ServedModel, outputs: Any, *, is_binary: bool) -> list[tuple[
     wanted = [
         (output.get("name"), _parameters(output).get("binary_data", is_binary) is True) for output in outputs
     ]
+    if len(wanted) > len(names):
+        raise InputError("more outputs are asked for than the model has", f"it has {listed(names)}")
     if unknown := [str(name) for name, _ in wanted if name not in names]:
         raise InputError(f"the model has no output {listed(unknown)}", f"it has {listed(names)}")
     return wanted

@@ -50,6 +50,11 @@ class Call:
         return bool(self._messages)
 
     @property
+    def has_too_many(self) -> bool:
+        """Whether a call that takes one message has more."""
+        return self.is_waited_for and len(self._messages) > 1
+
+    @property
     def is_waited_for(self) -> bool:
         """Whether the handler cannot begin before the client has sent all."""
         return self.task is None

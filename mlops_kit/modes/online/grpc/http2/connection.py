@@ -187,6 +187,9 @@ class Connection(asyncio.Protocol):
             return
         if messages:
             call.put(messages)
+        if call.has_too_many:
+            self.fail(call, AbortError(grpc.StatusCode.INVALID_ARGUMENT, "the call takes one message"))
+            return
         if call.is_waited_for or not call.has_messages:
             self._acknowledge(call)
 

@@ -68,12 +68,12 @@ class Http2Server:
         if self._server is None or self._cutting is None:
             return
         self._server.close()
-        self._cutting.cancel()
         until = time.perf_counter() + grace_s
         for connection in [*self.connections]:
             connection.drain()
         while self.connections and time.perf_counter() < until:
             await asyncio.sleep(min(LOOK_S, grace_s) / 10)
+        self._cutting.cancel()
         for connection in [*self.connections]:
             connection.close()
 
