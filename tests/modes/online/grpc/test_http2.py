@@ -14,11 +14,13 @@ from jh2 import events
 from jh2.config import H2Configuration
 from jh2.connection import H2Connection
 
+from mlops_kit.modes.online.grpc.http2.framing import frame
 from mlops_kit.modes.online.grpc.http2.server import Http2Server
 
 pytestmark = pytest.mark.anyio
 
 MOST_BYTES = 8 * 2**20
+CONTENT_TYPE = [("content-type", "application/grpc"), ("te", "trailers")]
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HOSTILE = {
     "nothing like it": b"hello, is anybody there?\r\n" * 10,
@@ -62,7 +64,11 @@ def make_handlers(this: Echoing) -> grpc.GenericRpcHandler:
             this.cancelled.set()
         return b""
 
+    async def say_much(_data: bytes, _context: Any) -> bytes:
+        return bytes(MOST_BYTES)
+
     calls: dict[str, Any] = {
+        "Much": grpc.unary_unary_rpc_method_handler(say_much),
         "One": grpc.unary_unary_rpc_method_handler(echo),
         "All": grpc.stream_stream_rpc_method_handler(echo_all),  # type: ignore[arg-type]
         "Hang": grpc.unary_unary_rpc_method_handler(hang),
@@ -142,21 +148,38 @@ async def _until_closed(reader: asyncio.StreamReader) -> None:
         return
 
 
+async def converse(port: int, call: str, data: bytes) -> list[Any]:
+    """What a client hears that has sent this, and takes 64 kB at a time."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    h2 = H2Connection(H2Configuration())
+    h2.initiate_connection()
+    h2.send_headers(
+        1, [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", call), *CONTENT_TYPE]
+    )
+    h2.send_data(1, data, end_stream=len(data) == 5)
+    heard: list[Any] = []
+    while not any(isinstance(event, events.StreamEnded) for event in heard):
+        writer.write(h2.data_to_send())
+        heard += (news := h2.receive_data(await asyncio.wait_for(reader.read(2**16), 20)))
+        for event in news:
+            if isinstance(event, events.DataReceived):
+                h2.acknowledge_received_data(event.flow_controlled_length, 1)
+    writer.close()
+    return heard
+
+
 async def test_a_client_that_sends_half_a_message_is_told_that_its_time_is_over() -> None:
     async with echoing(read_timeout_s=0.3) as this:
-        reader, writer = await asyncio.open_connection("127.0.0.1", this.port)
-        h2 = H2Connection(H2Configuration())
-        h2.initiate_connection()
-        path = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", "/echo.Echo/One")]
-        h2.send_headers(1, [*path, ("content-type", "application/grpc"), ("te", "trailers")])
-        h2.send_data(1, b"\0\0\0\0\7half")
-        writer.write(h2.data_to_send())
-        heard: list[Any] = []
-        while not any(isinstance(event, events.StreamEnded) for event in heard):
-            heard += h2.receive_data(await asyncio.wait_for(reader.read(2**16), 20))
-        writer.close()
+        heard = await converse(this.port, "/echo.Echo/One", b"\0\0\0\0\7half")
     headers = next(event.headers for event in heard if isinstance(event, events.ResponseReceived))
     assert dict(headers)[b"grpc-status"] == b"%d" % StatusCode.DEADLINE_EXCEEDED.value[0]
+
+
+async def test_no_more_is_sent_than_the_client_has_room_for() -> None:
+    async with echoing() as this:
+        heard = await converse(this.port, "/echo.Echo/Much", b"\0\0\0\0\0")
+    sent = b"".join(event.data for event in heard if isinstance(event, events.DataReceived))
+    assert sent == frame(bytes(MOST_BYTES))
 
 
 async def test_a_server_that_stops_loses_no_request_while_another_has_its_port() -> None:
