@@ -17,6 +17,9 @@ CODES = {
 }
 """HTTP's status → gRPC's: https://grpc.io/docs/guides/status-codes/"""
 
+BUG = "the server failed; its log says why"
+"""What the client is told of a bug."""
+
 MOST_DETAILS = 500
 """Characters of a status's details: they are a header, and clients take 8 kB of headers."""
 

@@ -15,7 +15,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
 from mlops_kit.errors import InputError, MlkitError
-from mlops_kit.modes.online.grpc.failures import code_of, details_of
+from mlops_kit.modes.online.grpc.failures import BUG, code_of, details_of
 from mlops_kit.modes.online.grpc.health import Readiness
 from mlops_kit.modes.online.grpc.inference import format_answer, parse_inference
 from mlops_kit.modes.online.grpc.proto import messages
@@ -29,7 +29,6 @@ from mlops_kit.modes.online.statuses import status_of
 log = logging.getLogger("mlkit.serve")
 
 SERVICE = "inference.GRPCInferenceService"
-BUG = "the server failed; its log says why"
 STOPPING = "the server stops"
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"

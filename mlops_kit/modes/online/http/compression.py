@@ -4,7 +4,8 @@ import asyncio
 import zlib
 from dataclasses import replace
 
-from mlops_kit.modes.online.http.messages import CODINGS, Response, Scope, header
+from mlops_kit.modes.online.codings import CODINGS
+from mlops_kit.modes.online.http.messages import Response, Scope, header
 
 WORTH_BYTES = 1400
 """Less fits into one packet, and most clients ask for compression whatever they are answered."""

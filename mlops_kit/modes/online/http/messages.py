@@ -1,11 +1,11 @@
 """HTTP requests as ASGI gives them, and the answers to them."""
 
-import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_kit.errors import InputError, TooLargeError, UnsupportedMediaTypeError
+from mlops_kit.errors import InputError, TooLargeError
+from mlops_kit.modes.online.codings import decompress
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -13,8 +13,6 @@ Headers = tuple[tuple[bytes, bytes], ...]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = b"application/json"
-MOST_DIGITS = 15
-CODINGS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 
 MOST_DIGITS = 18
 
@@ -90,21 +88,4 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
             break
     body = parts[0] if len(parts) == 1 else b"".join(parts)
     coding = header(scope, b"content-encoding").lower()
-    return body if not coding or coding == b"identity" else _decompress(body, coding, most)
-
-
-def _decompress(body: bytes, coding: bytes, most: int) -> bytes:
-    if coding not in CODINGS:
-        raise UnsupportedMediaTypeError(coding.decode("latin-1"), ("gzip", "deflate"))
-    decompressor = zlib.decompressobj(CODINGS[coding])
-    try:
-        data = decompressor.decompress(body, most + 1)
-    except zlib.error as error:
-        raise InputError(f"the body is not in {coding.decode()}") from error
-    if len(data) > most:
-        raise TooLargeError(most)
-    if not decompressor.eof:
-        raise InputError(f"the body ends in the middle of its {coding.decode()}")
-    if decompressor.unused_data:
-        raise InputError(f"the body goes on after its {coding.decode()}")
-    return data
+    return body if not coding or coding == b"identity" else decompress(body, coding, most)

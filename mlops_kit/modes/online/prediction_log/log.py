@@ -152,11 +152,10 @@ class PredictionLog:
             return
         parts, self._parts, self._parts_bytes = self._parts, {}, 0
         for (model, _, day), frames in parts.items():
-            frame = pl.concat(frames)
             try:
-                write_part(self._folder, model, day, frame)
+                write_part(self._folder, model, day, pl.concat(frames))
             except (OSError, pl.exceptions.PolarsError) as error:
-                requests = int((frame["row"] == 0).sum())
+                requests = sum(int((frame["row"] == 0).sum()) for frame in frames)
                 self._failed += requests
                 reason = str(error).split("\n", 1)[0]
                 log.error("predictions of %d requests could not be logged: %s", requests, reason)  # noqa: TRY400

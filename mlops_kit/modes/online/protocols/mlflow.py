@@ -18,7 +18,6 @@ from mlops_kit.schema import Array, Column
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 
 def parse_body(model: ServedModel, content_type: str, body: bytes, most: int) -> Request:

@@ -25,8 +25,6 @@ from mlops_kit.modes.online.protocols.oip_tensors import (
 from mlops_kit.modes.online.served_model import Request, ServedModel
 from mlops_kit.schema import Array
 
-NUMPY = orjson.OPT_SERIALIZE_NUMPY
-
 
 @dataclass(frozen=True, slots=True)
 class Inference:

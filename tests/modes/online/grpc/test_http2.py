@@ -86,6 +86,18 @@ async def echoing(read_timeout_s: float = 20, port: int = 0) -> AsyncIterator[Ec
     await server.stop(0)
 
 
+async def test_a_message_that_is_refused_when_it_is_there_in_full_keeps_the_connection() -> None:
+    async with echoing() as this, this.channel() as channel:
+        one = channel.unary_unary("/echo.Echo/One")
+        assert await one(b"before") == b"before"
+        connections = set(this.server.connections)
+        with pytest.raises(grpc.RpcError) as caught:
+            await one(bytes(MOST_BYTES + 1), compression=grpc.Compression.Gzip)
+        assert caught.value.code() == StatusCode.RESOURCE_EXHAUSTED
+        assert await one(b"after") == b"after"
+        assert this.server.connections == connections
+
+
 @pytest.mark.parametrize("size", [0, 1, 2**14, 2**16, 2**20, MOST_BYTES])
 async def test_messages_of_every_size_go_and_come(size: int) -> None:
     data = os.urandom(size)

@@ -1,6 +1,7 @@
 """A client's connection: frames become calls, and answers become frames."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 import time
@@ -12,7 +13,7 @@ from jh2 import events
 from jh2.config import H2Configuration
 from jh2.connection import H2Connection
 from jh2.errors import ErrorCodes
-from jh2.exceptions import H2Error
+from jh2.exceptions import H2Error, StreamClosedError
 from jh2.settings import SettingCodes, Settings
 
 from mlops_kit.modes.online.grpc.http2.call import Call, Handler, Headers
@@ -163,7 +164,8 @@ class Connection(asyncio.Protocol):
         headers = event.headers
         named = dict(headers)
         if not named.get(b"content-type", b"").startswith(b"application/grpc"):
-            self._h2.send_headers(event.stream_id, WRONG_TYPE, end_stream=True)
+            with contextlib.suppress(StreamClosedError):
+                self._h2.send_headers(event.stream_id, WRONG_TYPE, end_stream=True)
             return
         handler = self._host.find(named[b":path"])
         reader = MessageReader(named.get(b"grpc-encoding", b""), self._host.most_bytes)
@@ -235,6 +237,11 @@ class Connection(asyncio.Protocol):
         """Send what is outgoing as far as the client has room, and the trailers after it."""
         if self._calls.get(call.stream_id) is not call:
             return
+        with contextlib.suppress(StreamClosedError):  # what has closed it is still to be heard, and ends the call
+            self._send(call)
+        self._flush_soon()
+
+    def _send(self, call: Call) -> None:
         stream_id = call.stream_id
         if call.outgoing and not call.is_begun:
             call.is_begun = True
@@ -251,14 +258,14 @@ class Connection(asyncio.Protocol):
             call.has_room()
             if call.trailers:
                 self._finish(call, call.trailers)
-        self._flush_soon()
 
     def _finish(self, call: Call, trailers: Headers) -> None:
         headers = trailers if call.is_begun else [*HEADERS, *trailers]
         self._h2.send_headers(call.stream_id, headers, end_stream=True)
         if not call.is_ended:
             self._acknowledge(call)
-            self._h2.reset_stream(call.stream_id, ErrorCodes.NO_ERROR)
+            with contextlib.suppress(StreamClosedError):  # its end may have come together with what was refused
+                self._h2.reset_stream(call.stream_id, ErrorCodes.NO_ERROR)
         del self._calls[call.stream_id]
         self._close_if_done()
 

@@ -1,15 +1,17 @@
 """Messages within a stream of bytes, and what headers say of a call."""
 
 import struct
-import zlib
 from urllib.parse import quote
 
 from grpc import StatusCode
 
+from mlops_kit.errors import MlkitError
+from mlops_kit.modes.online.codings import CODINGS, decompress
+from mlops_kit.modes.online.grpc.failures import code_of, details_of
+
 PREFIX = struct.Struct(">BI")
 """Whether a message is compressed, and its length."""
 
-CODINGS = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}
 UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
@@ -56,14 +58,10 @@ class MessageReader:
     def _decompress(self, data: bytes) -> bytes:
         if self._coding not in CODINGS:
             raise AbortError(StatusCode.UNIMPLEMENTED, "messages may be compressed with gzip or deflate")
-        decompressor = zlib.decompressobj(CODINGS[self._coding])
         try:
-            message = decompressor.decompress(data, self._most + 1)
-        except zlib.error as error:
-            raise AbortError(StatusCode.INVALID_ARGUMENT, "the message cannot be decompressed") from error
-        if len(message) > self._most:
-            raise AbortError(StatusCode.RESOURCE_EXHAUSTED, f"the message is larger than {self._most:,} bytes")
-        return message
+            return decompress(data, self._coding, self._most)
+        except MlkitError as error:
+            raise AbortError(code_of(error), details_of(error)) from error
 
 
 def frame(message: bytes) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from mlops_kit.modes.online.grpc.failures import BUG
 from mlops_kit.modes.online.grpc.http2.call import Call, Handler
 from mlops_kit.modes.online.grpc.http2.connection import Connection
 from mlops_kit.modes.online.grpc.http2.framing import AbortError, frame
@@ -21,8 +22,6 @@ log = logging.getLogger("mlkit.serve")
 BACKLOG = 2048
 LOOK_S = 0.25
 """How often slow clients are looked for, and, while stopping, those that are still there."""
-
-BUG = "the server failed; its log says why"
 
 
 @dataclass(slots=True)
