@@ -17,11 +17,13 @@ import pytest
 
 import mlops_kit
 from mlops_kit.errors import UsageError
-from mlops_kit.modes.online.batcher import Answer
+from mlops_kit.frames import columns_of
+from mlops_kit.modes.online.batcher import Answer, Feeds
 from mlops_kit.modes.online.prediction_log.log import LogLimits, PredictionLog
 from mlops_kit.modes.online.prediction_log.parts import prepare_folder
 from mlops_kit.modes.online.served_model import Request
 from mlops_kit.predictor import Predictor
+from mlops_kit.schema import Array, Column, Output, Signature, Tensor
 from tests.cli.mlkit import mlkit
 from tests.modes.online.mixed import SIGNATURE, mixed_rows, write_mixed_bundle
 from tests.modes.online.server import serving
@@ -43,17 +45,19 @@ def predictor(bundle: Path) -> Predictor:
 class Served:
     """What the log wants to know of a served model."""
 
-    def __init__(self, name: str = "mixed") -> None:
-        self.name, self.digest, self.signature = name, "sha256:0", SIGNATURE
+    def __init__(self, name: str = "mixed", signature: Signature = SIGNATURE) -> None:
+        self.name, self.digest, self.signature = name, "sha256:0", signature
+
+
+def add(log: PredictionLog, served: Any, feeds: Feeds, outputs: Sequence[Array], rows: int) -> str:
+    """As if the request had arrived now."""
+    return log.add(served, Request(feeds, rows), Answer(outputs, 0.0, 0.0, rows), time.perf_counter())
 
 
 def log_rows(log: PredictionLog, predictor: Predictor, rows: pl.DataFrame, name: str = "mixed") -> str:
-    """Log what the model answers, as if the request had arrived now."""
+    """Log what the model answers."""
     feeds = predictor.assemble_columns({c: np.asarray(rows[c]) for c in rows.columns})
-    outputs = predictor.run(feeds, len(rows))
-    served: Any = Served(name)
-    request, answer = Request(feeds, len(rows)), Answer(outputs, 0.0, 0.0, len(rows))
-    return log.add(served, request, answer, time.perf_counter())
+    return add(log, Served(name), feeds, predictor.run(feeds, len(rows)), len(rows))
 
 
 def logged(folder: Path) -> pl.DataFrame:
@@ -167,22 +171,16 @@ def test_days_and_models_are_folders(predictor: Predictor, tmp_path: Path) -> No
 
 
 def test_tensors_of_varying_shape_are_lists(tmp_path: Path) -> None:
-    from mlops_kit.schema import Column, Output, Signature, Tensor
-
     signature = Signature(
         (Column("tokens", "int64", (None, 2)),),
         (Tensor("tokens", "int64", ("tokens",), "array"),),
         (Output("y", "float32", "y", shape=(None,)),),
     )
     log = PredictionLog(tmp_path)
-    served: Any = Served()
-    served.signature = signature
+    served = Served(signature=signature)
     tensors = [np.arange(rows * size * 2).reshape(rows, size, 2) for rows, size in ((2, 3), (1, 0), (1, 1))]
     for tensor in tensors:
-        outputs: Sequence[Any] = [tensor[:, :, 0].astype(np.float32)]
-        log.add(
-            served, Request({"tokens": tensor}, len(tensor)), Answer(outputs, 0.0, 0.0, 1), time.perf_counter()
-        )
+        add(log, served, {"tokens": tensor}, [tensor[:, :, 0].astype(np.float32)], len(tensor))
     log.close()
     frame = logged(tmp_path)
     assert [row["tokens"] for row in frame["inputs"]] == [row for tensor in tensors for row in tensor.tolist()]
@@ -196,7 +194,7 @@ def test_a_full_queue_drops_and_counts(predictor: Predictor, tmp_path: Path, cap
     assert log_rows(log, predictor, mixed_rows(1))
     log_rows(log, predictor, mixed_rows(1))
     log.close()
-    assert log.dropped == 2
+    assert log.losses == {"full": 2, "unfit": 0, "unwritten": 0}
     assert "2 requests are not logged" in caplog.text
     assert not parts(tmp_path)
 
@@ -217,14 +215,40 @@ def test_what_cannot_be_written_is_counted_and_the_next_is_written(
     blocking.write_text("no folder")
     log_rows(log, predictor, mixed_rows(2))
     deadline = time.monotonic() + 20
-    while not log.failed and time.monotonic() < deadline:
+    while not log.losses["unwritten"] and time.monotonic() < deadline:
         time.sleep(0.01)
     blocking.unlink()
     log_rows(log, predictor, mixed_rows(3))
     log.close()
-    assert log.failed == 1
+    assert log.losses["unwritten"] == 1
     assert "predictions of 1 requests could not be logged" in caplog.text
     assert len(logged(tmp_path)) == 3
+
+
+BAD_OUTPUTS = {
+    "a longer list": ("sides", np.zeros((1, 4), np.float32)),
+    "half a character": ("label", np.array(["\ud800"], object)),
+}
+
+
+@pytest.mark.parametrize(("name", "bad"), BAD_OUTPUTS.values(), ids=BAD_OUTPUTS)
+@pytest.mark.parametrize("limits", [LogLimits(), OFTEN], ids=["with others", "alone"])
+def test_what_does_not_fit_the_signature_is_lost_alone_and_counted(
+    predictor: Predictor, tmp_path: Path, caplog: Any, limits: LogLimits, name: str, bad: Array
+) -> None:
+    log = PredictionLog(tmp_path, limits)
+    feeds = predictor.assemble_columns(columns_of(mixed_rows(1))[0])
+    answered = zip(SIGNATURE.outputs, predictor.run(feeds, 1), strict=True)
+    outputs = [bad if output.name == name else values for output, values in answered]
+    for seed in range(5):
+        log_rows(log, predictor, mixed_rows(2, seed))
+    add(log, Served(), feeds, outputs, 1)
+    log_rows(log, predictor, mixed_rows(2, 5))
+    log.close()
+    assert_replayed(predictor, logged(tmp_path))
+    assert len(logged(tmp_path)) == 12
+    assert log.losses == {"full": 0, "unfit": 1, "unwritten": 0}
+    assert "1 requests are not logged, because their inputs or outputs" in caplog.text
 
 
 def test_a_full_disk_leaves_no_file(predictor: Predictor, tmp_path: Path) -> None:
@@ -232,7 +256,7 @@ def test_a_full_disk_leaves_no_file(predictor: Predictor, tmp_path: Path) -> Non
     with patch("polars.DataFrame.write_parquet", side_effect=OSError(28, "No space left on device")):
         log_rows(log, predictor, mixed_rows(2))
         log.close()
-    assert log.failed == 1
+    assert log.losses == {"full": 0, "unfit": 0, "unwritten": 1}
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

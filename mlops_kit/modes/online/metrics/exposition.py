@@ -91,10 +91,10 @@ class _Reading(Collector):
             "mlkit_worker_restarts", "Workers that died and were replaced.", self._totals[self._layout.restarts]
         )
         dropped = CounterMetricFamily(
-            "mlkit_prediction_log_dropped",
-            "Predictions that the log had no room for.",
-            self._totals[self._layout.log_dropped],
+            "mlkit_prediction_log_dropped", "Answered requests that are not in the log.", labels=("reason",)
         )
+        for reason, place in self._layout.losses.items():
+            dropped.add_metric((reason,), self._totals[place])
         yield from (memory, started, restarts, dropped)
 
     def _histogram(self, histogram: Histogram) -> tuple[list[tuple[str, float]], float]:

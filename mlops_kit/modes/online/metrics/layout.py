@@ -12,6 +12,11 @@ DOORS = ("mlflow", "oip", "grpc")
 STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 429, 499, 500, 503, 504)
 """499 is a client that went away."""
 
+LOSSES = ("full", "unfit", "unwritten")
+"""Why an answered request is not in the prediction log: no room in the queue, values that do not fit into its
+columns, or a disk that fails.
+"""
+
 STAGES = ("queue", "assemble", "model", "total")
 BOUNDS_S = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -74,9 +79,10 @@ class Layout:
     """The places in a slot, for models in a fixed order."""
 
     def __init__(self, models: Sequence[str]) -> None:
-        self.memory, self.started_at, self.is_ready, self.restarts, self.log_dropped = range(5)
+        self.memory, self.started_at, self.is_ready, self.restarts = range(4)
+        self.losses = {reason: place for place, reason in enumerate(LOSSES, 4)}
         self.models: dict[str, ModelLayout] = {}
-        place = self.log_dropped + 1
+        place = 4 + len(LOSSES)
         for name in models:
             self.models[name] = ModelLayout(place)
             place = self.models[name].end

@@ -32,6 +32,8 @@ class Entry:
 def frame_of_entries(entries: Sequence[Entry]) -> pl.DataFrame:
     """A row for each row of the requests, which are all of one model.
 
+    Raises ValueError, or what Polars does, if one does not fit the model's signature.
+
     A missing number, and the text that stands for a missing one, are null; other values have the dtypes of
     the model's tensors.
     """
@@ -63,7 +65,7 @@ def _inputs(signature: Signature, entries: Sequence[Entry]) -> list[pl.Series]:
         parts = [entry.feeds[tensor.name] for entry in entries]
         if by_name[tensor.columns[0]].shape:
             column = by_name[tensor.columns[0]]
-            series[column.name] = _values(column.name, parts, column.shape)
+            series[column.name] = _values(column.name, entries, parts, column.shape)
             continue
         matrix = np.concatenate(parts).reshape(-1, len(tensor.columns)).T
         for name, values in zip(tensor.columns, np.ascontiguousarray(matrix), strict=True):
@@ -73,7 +75,7 @@ def _inputs(signature: Signature, entries: Sequence[Entry]) -> list[pl.Series]:
 
 def _outputs(signature: Signature, entries: Sequence[Entry]) -> list[pl.Series]:
     return [
-        _values(output.name, [entry.outputs[index] for entry in entries], output.shape)
+        _values(output.name, entries, [entry.outputs[index] for entry in entries], output.shape)
         for index, output in enumerate(signature.outputs)
     ]
 
@@ -85,11 +87,20 @@ def _scalars(values: Array, column: Column, tensor: Tensor) -> pl.Series:
     return pl.Series(column.name, values, nan_to_null=column.nullable)
 
 
-def _values(name: str, parts: Sequence[Array], shape: Sequence[int | None]) -> pl.Series:
-    """Arrays of shape (rows, *shape) as one column of values, or of lists."""
+def _values(name: str, entries: Sequence[Entry], parts: Sequence[Array], shape: Sequence[int | None]) -> pl.Series:
+    """Each entry's array, of shape (rows, *shape), as one column of values, or of lists."""
+    for entry, part in zip(entries, parts, strict=True):
+        if not _has_shape(part, (entry.rows, *shape)):
+            raise ValueError(f"{name} has the shape {part.shape}")
     if parts[0].dtype != object and None not in shape:
         return pl.Series(name, np.concatenate(parts))
     dtype: Any = pl.String if parts[0].dtype == object else pl.Series(parts[0].ravel()[:0]).dtype
     for size in reversed(shape):
         dtype = pl.List(dtype) if size is None else pl.Array(dtype, size)
     return pl.Series(name, [row for part in parts for row in part.tolist()], dtype)
+
+
+def _has_shape(part: Array, shape: Sequence[int | None]) -> bool:
+    return part.ndim == len(shape) and all(
+        size in (None, found) for size, found in zip(shape, part.shape, strict=True)
+    )

@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from mlops_kit.modes.online.batcher import Answer
+from mlops_kit.modes.online.metrics.layout import LOSSES
 from mlops_kit.modes.online.prediction_log.entries import Entry, frame_of_entries
 from mlops_kit.modes.online.prediction_log.parts import write_part
 from mlops_kit.modes.online.served_model import Request, ServedModel
@@ -33,6 +34,11 @@ ENTRY_BYTES = 1000
 """What an entry takes beside its arrays."""
 
 WARN_S = 60.0
+EXPLAINED = {
+    "full": "the queue of the log is full",
+    "unfit": "their inputs or outputs have not the types or shapes of the model's signature",
+}
+"""Losses that are told of every WARN_S; what cannot be written is told of at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +64,23 @@ class PredictionLog:
         self._added_bytes = 0
         self._taken_bytes = 0
         self._dropped = 0
-        self._failed = 0
+        self._unfit = 0
+        self._unwritten = 0
         self._name = secrets.token_hex(8)
         self._numbers = itertools.count()
         self._parts: dict[tuple[str, str, str], list[pl.DataFrame]] = {}
         self._parts_since = 0.0
         self._parts_bytes = 0
-        self._told: tuple[float, int] = (-WARN_S, 0)
+        self._told: tuple[float, Mapping[str, int]] = (-WARN_S, self.losses)
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._write_until_closed, name="prediction-log", daemon=True)
         self._thread.start()
 
     @property
-    def dropped(self) -> int:
-        """Requests that are not in the log because the queue was full."""
-        return self._dropped
-
-    @property
-    def failed(self) -> int:
-        """Requests that are not in the log because they could not be written."""
-        return self._failed
+    def losses(self) -> Mapping[str, int]:
+        """Requests that are not in the log, by the reason, which is one of LOSSES."""
+        return dict(zip(LOSSES, (self._dropped, self._unfit, self._unwritten), strict=True))
 
     def add(self, model: ServedModel, request: Request, answer: Answer, started: float, id: str = "") -> str:  # noqa: A002
         """Log what was answered to a request that arrived at `started`, of time.perf_counter(). Never waits.
@@ -131,17 +133,26 @@ class PredictionLog:
         for entry, _ in taken:
             groups.setdefault(_part_of(entry), []).append(entry)
         for part, entries in groups.items():
-            try:
-                frame = frame_of_entries(entries)
-            except Exception:
-                log.exception("predictions could not be logged")
-                self._failed += len(entries)
-                continue
-            self._parts_since = self._parts_since if self._parts else time.monotonic()
-            self._parts_bytes += int(frame.estimated_size())
-            self._parts.setdefault(part, []).append(frame)
+            for frame in self._frames(entries):
+                self._parts_since = self._parts_since if self._parts else time.monotonic()
+                self._parts_bytes += int(frame.estimated_size())
+                self._parts.setdefault(part, []).append(frame)
         self._taken_bytes += sum(size for _, size in taken)
         return bool(taken)
+
+    def _frames(self, entries: Sequence[Entry]) -> Iterator[pl.DataFrame]:
+        """Columns of all but those that do not fit, which halving finds: most often, there are none."""
+        try:
+            frame = frame_of_entries(entries)
+        except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - it is counted, and told once a minute
+            if len(entries) == 1:
+                self._unfit += 1
+                return
+            middle = len(entries) // 2
+            yield from self._frames(entries[:middle])
+            yield from self._frames(entries[middle:])
+        else:
+            yield frame
 
     def _is_due(self) -> bool:
         is_old = time.monotonic() - self._parts_since >= self._limits.part_s
@@ -154,18 +165,22 @@ class PredictionLog:
         for (model, _, day), frames in parts.items():
             try:
                 write_part(self._folder, model, day, pl.concat(frames))
-            except (OSError, pl.exceptions.PolarsError) as error:
+            except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
                 requests = sum(int((frame["row"] == 0).sum()) for frame in frames)
-                self._failed += requests
-                reason = str(error).split("\n", 1)[0]
+                self._unwritten += requests
+                # What Polars says may show values.
+                reason = error if isinstance(error, OSError) else type(error).__name__
                 log.error("predictions of %d requests could not be logged: %s", requests, reason)  # noqa: TRY400
 
     def _tell_losses(self) -> None:
         last, told = self._told
-        now = time.monotonic()
-        if self._dropped > told and now - last >= WARN_S:
-            log.warning("%d requests are not logged, because the queue of the log is full", self._dropped - told)
-            self._told = (now, self._dropped)
+        now, losses = time.monotonic(), self.losses
+        if losses == told or now - last < WARN_S:
+            return
+        for reason, explained in EXPLAINED.items():
+            if new := losses[reason] - told[reason]:
+                log.warning("%d requests are not logged, because %s", new, explained)
+        self._told = (now, losses)
 
 
 def _part_of(entry: Entry) -> tuple[str, str, str]:

@@ -56,7 +56,7 @@ class Worker:
         self._models = Models(meters, limits, traffic)
         self._admin = Admin(channel)
         self._predictions = PredictionLog(Path(start.job.log_folder)) if start.job.log_folder else None
-        self._lost_before = self._slot[layout.log_dropped]
+        self._lost_before = {place: self._slot[place] for place in layout.losses.values()}
         self._app = App(self._models, start.job, counters, self._admin, self._predictions)
         self._http = HttpServer(self._app, start.job, traffic)
         self._grpc = GrpcDoor(self._models, start.job, Statistics(self._models, counters), self._predictions)
@@ -150,8 +150,9 @@ class Worker:
             for slot in self._models:
                 slot.meter.show_queue(slot.model.queued if slot.model else 0)
             if self._predictions:
-                lost = self._predictions.dropped + self._predictions.failed
-                self._slot[self._layout.log_dropped] = self._lost_before + lost
+                for reason, lost in self._predictions.losses.items():
+                    place = self._layout.losses[reason]
+                    self._slot[place] = self._lost_before[place] + lost
             await asyncio.sleep(TICK_S)
 
 
