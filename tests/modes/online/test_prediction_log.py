@@ -19,6 +19,9 @@ import mlops_kit
 from mlops_kit.errors import UsageError
 from mlops_kit.frames import columns_of
 from mlops_kit.modes.online.batcher import Answer, Feeds
+from mlops_kit.modes.online.metrics.counters import SharedCounters
+from mlops_kit.modes.online.metrics.exposition import render_metrics
+from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.prediction_log.log import LogLimits, PredictionLog
 from mlops_kit.modes.online.prediction_log.parts import prepare_folder
 from mlops_kit.modes.online.served_model import Request
@@ -249,6 +252,20 @@ def test_what_does_not_fit_the_signature_is_lost_alone_and_counted(
     assert len(logged(tmp_path)) == 12
     assert log.losses == {"full": 0, "unfit": 1, "unwritten": 0}
     assert "1 requests are not logged, because their inputs or outputs" in caplog.text
+
+
+def test_losses_are_counted_by_their_reason(predictor: Predictor, tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, LogLimits(queue_bytes=100))
+    log_rows(log, predictor, mixed_rows(1))
+    log.close()
+    counters = SharedCounters(Layout(["mixed"]), 2)
+    for reason, count in log.losses.items():
+        counters.slot(0)[counters.layout.losses[reason]] = count
+    body, _ = render_metrics(counters, {}, "")
+    found = [line for line in body.decode().splitlines() if line.startswith("mlkit_prediction_log_dropped_total")]
+    assert [line.partition("_total")[2] for line in found] == [
+        '{reason="full"} 1.0', '{reason="unfit"} 0.0', '{reason="unwritten"} 0.0'
+    ]  # fmt: skip
 
 
 def test_a_full_disk_leaves_no_file(predictor: Predictor, tmp_path: Path) -> None:
