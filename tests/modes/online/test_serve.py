@@ -225,6 +225,34 @@ def test_what_is_refused_says_why_in_the_protocols_own_form(
     assert client.get("/v2/health/live").status_code == 200
 
 
+INFER_TYPES = {
+    "": 200,  # as Triton's client
+    "application/json": 200,
+    "Application/JSON; charset=UTF-8": 200,
+    "application/octet-stream": 200,  # as Triton's client for asyncio
+    "application/json; charset=latin-1": 415,
+    "application/x-www-form-urlencoded": 415,
+    "text/csv": 415,
+    "application/vnd.apache.parquet": 415,
+    "json": 415,
+}
+
+
+@pytest.mark.parametrize(("content_type", "status"), INFER_TYPES.items())
+@pytest.mark.parametrize("form", ["JSON", "binary"])
+def test_tensors_come_as_json_or_bytes_and_as_nothing_else(
+    client: httpx.Client, form: str, content_type: str, status: int
+) -> None:
+    body, headers = binary({"input": np.ones((1, 80), np.float32)})
+    if form == "JSON":
+        body, headers = json.dumps({"inputs": [tensor("input", np.ones((1, 80)))]}).encode(), {}
+    headers |= {"content-type": content_type} if content_type else {}
+    answer = client.post("/v2/models/tiny/infer", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    if status == 415:
+        assert "application/json, application/octet-stream" in answer.json()["error"]
+
+
 def test_binary_sizes_that_do_not_fit_are_refused(client: httpx.Client) -> None:
     values = np.ones((1, 80), np.float32)
     for size in (-1, 2**62, values.nbytes - 4, values.nbytes + 4, "all"):

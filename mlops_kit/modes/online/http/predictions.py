@@ -38,8 +38,7 @@ class Predictions:
         # Another one may answer by now, and the one before may be closed.
         model = self._models.find(name)
         read = time.perf_counter()
-        content_type = header(scope, b"content-type").decode("latin-1")
-        request = mlflow.parse_body(model, content_type, body, self._limits.body_bytes)
+        request = mlflow.parse_body(model, _content_type(scope), body, self._limits.body_bytes)
         assembled_s = time.perf_counter() - read
         answer = await model.infer(request, deadline)
         headers = self._logged(scope, model, request, answer, started)
@@ -53,6 +52,7 @@ class Predictions:
         started = time.perf_counter()
         deadline = self._deadline(scope, started)
         self._models.find(name, version).admit()
+        oip_rest.check_type(_content_type(scope))
         body = await self._reader.read(scope, receive)
         model = self._models.find(name, version)
         read = time.perf_counter()
@@ -90,8 +90,12 @@ class Predictions:
         return started + timeout_s
 
 
+def _content_type(scope: Scope) -> str:
+    return header(scope, b"content-type").decode("latin-1")
+
+
 def _response(body: oip_rest.Body, headers: Headers) -> Response:
     if body.json_bytes is None:
         return Response(200, body.data, headers=headers)
     length = (JSON_BYTES_HEADER, b"%d" % body.json_bytes)
-    return Response(200, body.data, b"application/octet-stream", (length, *headers))
+    return Response(200, body.data, oip_rest.BINARY.encode(), (length, *headers))

@@ -9,30 +9,28 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mlops_kit.errors import InputError, UnsupportedMediaTypeError
+from mlops_kit.errors import InputError
 from mlops_kit.modes.once.rows import nested_column, parse_rows
 from mlops_kit.modes.online.protocols.json_body import parse_object
+from mlops_kit.modes.online.protocols.media_types import JSON, media_type
 from mlops_kit.modes.online.protocols.parquet_body import parse_parquet
 from mlops_kit.modes.online.served_model import Request, ServedModel
 from mlops_kit.schema import Array, Column
 
-JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
 def parse_body(model: ServedModel, content_type: str, body: bytes, most: int) -> Request:
-    """Raises InputError for what is not of the protocol, or does not fit the model; TooLargeError for Parquet of
-    more than `most` values.
+    """Raises InputError for what is not of the protocol, or does not fit the model; UnsupportedMediaTypeError;
+    TooLargeError for Parquet of more than `most` values.
     """
-    match _media_type(content_type):
-        case "application/json":
-            return _parse_json(model, body)
-        case "text/csv":
-            return model.columns(parse_rows(body, model.signature, "csv").columns)
-        case "application/vnd.apache.parquet":
-            return model.columns(parse_parquet(body, model.signature.columns, most))
-        case other:
-            raise UnsupportedMediaTypeError(other, (JSON, CSV, PARQUET))
+    found = media_type(content_type, (JSON, CSV, PARQUET))
+    if found == CSV:
+        return model.columns(parse_rows(body, model.signature, "csv").columns)
+    if found == PARQUET:
+        return model.columns(parse_parquet(body, model.signature.columns, most))
+    return _parse_json(model, body)
 
 
 def format_answer(model: ServedModel, outputs: Sequence[Array]) -> bytes:
@@ -43,17 +41,6 @@ def format_answer(model: ServedModel, outputs: Sequence[Array]) -> bytes:
     lists = [values.tolist() for values in outputs]
     rows = [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
     return orjson.dumps({"predictions": rows})
-
-
-def _media_type(content_type: str) -> str:
-    if content_type == JSON:
-        return JSON
-    media_type, _, parameters = content_type.partition(";")
-    for parameter in filter(None, (part.strip() for part in parameters.split(";"))):
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() != "charset" or value.strip('" ').lower() != "utf-8":
-            raise UnsupportedMediaTypeError(content_type, (JSON, CSV, PARQUET))
-    return media_type.strip().lower()
 
 
 def _parse_json(model: ServedModel, body: bytes) -> Request:

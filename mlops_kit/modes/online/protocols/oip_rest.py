@@ -12,6 +12,7 @@ import orjson
 
 from mlops_kit.errors import InputError, listed
 from mlops_kit.modes.online.protocols.json_body import parse_object
+from mlops_kit.modes.online.protocols.media_types import JSON, media_type
 from mlops_kit.modes.online.protocols.oip_tensors import (
     NAMES,
     InputTensor,
@@ -24,6 +25,8 @@ from mlops_kit.modes.online.protocols.oip_tensors import (
 )
 from mlops_kit.modes.online.served_model import Request, ServedModel
 from mlops_kit.schema import Array
+
+BINARY = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,15 @@ class Body:
 
     data: bytes
     json_bytes: int | None
+
+
+def check_type(content_type: str) -> None:
+    """Raises UnsupportedMediaTypeError.
+
+    Triton's clients say nothing of the type, or that any body is bytes: only the header of its length tells.
+    """
+    if content_type:
+        media_type(content_type, (JSON, BINARY))
 
 
 def parse_inference(model: ServedModel, body: bytes, json_bytes: int | None) -> Inference:

@@ -16,7 +16,8 @@ from mlops_kit.modes.online.pages.openapi.operations import (
     record,
     ref,
 )
-from mlops_kit.modes.online.protocols.mlflow import CSV, FORMS, JSON, PARQUET
+from mlops_kit.modes.online.protocols.media_types import JSON
+from mlops_kit.modes.online.protocols.mlflow import CSV, FORMS, PARQUET
 
 ERROR = record({"error_code": STRING, "message": STRING})
 VALUE: Json = {"type": ["number", "string", "boolean", "null", "array"]}

@@ -86,6 +86,12 @@ EXPLAINED = (
     "of all columns in their order. Tensors may follow the JSON in binary, whose length is then in the header "
     "`Inference-Header-Content-Length`; the answer's tensors are binary if `binary_data` is asked for."
 )
+JSON_LENGTH: Json = {
+    "name": "Inference-Header-Content-Length",
+    "in": "header",
+    "description": "How many bytes of the body are its JSON, where tensors follow it in binary.",
+    "schema": COUNT,
+}
 STATISTICS = (
     "Since the server was started: requests that were answered and that failed, how long they waited and how long "
     "the model took for them, and its runs by their number of rows."
@@ -173,7 +179,7 @@ def _infer(protocol: Protocol, view: ModelView, slug: str, parameters: list[Json
         ("Predict, with tensors", EXPLAINED),
         {200: answer},
         failures=PREDICTING,
-        parameters=[*parameters, TIMEOUT],
+        parameters=[*parameters, JSON_LENGTH, TIMEOUT],
         body={"application/json": body, "application/octet-stream": {}},
     )
 
