@@ -167,6 +167,13 @@ def test_who_offers_another_protocol_is_answered_in_this_one(server: RunningServ
         assert answers.count(b"HTTP/1.1 200") == 3
 
 
+def test_many_offers_at_once_are_answered(server: RunningServer) -> None:
+    requests, offering = 2000, PING.replace(b"\r\n\r\n", b"\r\n" + UPGRADES["a WebSocket"] + b"\r\n")
+    answers = ask(server, offering * requests + LAST)
+    assert answers.count(b"HTTP/1.1 200") == requests + 1
+    assert is_answering(server)
+
+
 def posted(headers: bytes, rest: bytes = b"hello") -> bytes:
     return b"POST /invocations HTTP/1.1\r\nhost: x\r\n" + headers + b"\r\n\r\n" + rest
 

@@ -133,8 +133,19 @@ def with_input(name: str, **changes: Any) -> dict[str, Any]:
     return {"inputs": [tensor | (changes if tensor["name"] == name else {}) for tensor in ONE]}
 
 
+DEEP = b"[" * 1000 + b"]" * 1000
+"""No deeper than JSON is read."""
+
 REFUSED: dict[str, tuple[str, bytes]] = {
     "deep lists": (INFER, b'{"inputs":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+    "a deep id": (INFER, b'{"id":' + DEEP + b',"inputs":' + json.dumps(ONE).encode() + b"}"),
+    "a deep name of an output": (INFER, b'{"outputs":[{"name":' + DEEP + b'}],"inputs":' + json.dumps(ONE).encode() + b"}"),
+    "a deep name of a column": (INVOKE, b'{"dataframe_split": {"columns": [' + DEEP + b'], "data": [[1]]}}'),
+    "one value beside a list": (INVOKE, json.dumps({"inputs": columns_of_json(mixed_rows(2)) | {"count": 5}}).encode()),
+    "one text beside lists": (INVOKE, json.dumps({"inputs": columns_of_json(mixed_rows(3)) | {"city": "Rom"}}).encode()),
+    "one null beside a list of one": (
+        INVOKE, json.dumps({"inputs": columns_of_json(mixed_rows(1)) | {"price": None}}).encode(),
+    ),
     "deep lists with NaN": (INVOKE, b'{"inputs":[NaN,' + b"[" * 100_000 + b"]" * 100_000 + b"]}"),
     "deep objects": (INVOKE, b'{"inputs":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}"),
     "deep data": (INFER, json.dumps(with_input("count", data=json.loads("[" * 900 + "]" * 900))).encode()),

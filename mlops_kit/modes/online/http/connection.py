@@ -33,12 +33,10 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(data)
+            self._parse(data)
         except httptools.HttpParserError:
             self._refuse(b"400 Bad Request", "the request is not valid HTTP")
             return
-        except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large", "the headers are too large")
 
@@ -82,19 +80,29 @@ class Connection(HttpToolsProtocol):
         """Asked where a request offers to go on in another protocol: uvicorn then leaves it to `data_received`."""
         return True
 
-    def _decline_upgrade(self, rest: bytes) -> None:
-        """Take the request as if it had not offered it: the parser ends there, and would lose the body.
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Where a request offers another protocol, the parser ends; each request in `data` may."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._decline_upgrade()
+                data = memoryview(data)[upgrade.args[0] :]
+            else:
+                return
 
-        Java's client offers HTTP/2 in whatever it sends first to a server.
+    def _decline_upgrade(self) -> None:
+        """Take the request as if it had not offered it: the parser would lose the body.
+
+        Java's client offers HTTP/2 in whatever it sends first to a server. Raises HttpParserError for CONNECT.
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse(b"400 Bad Request", "this is no proxy")
-            return
+            raise httptools.HttpParserError("this is no proxy")
         lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join((*lines, b"", rest)))
+        self.parser.feed_data(b"\r\n".join((*lines, b"", b"")))
 
     def _refuse(self, status: bytes, message: str) -> None:
         """What is no request belongs to no protocol: the answer has the fields of both."""

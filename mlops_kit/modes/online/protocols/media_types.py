@@ -8,7 +8,7 @@ JSON = "application/json"
 
 
 def media_type(content_type: str, readable: Sequence[str]) -> str:
-    """In lower case, alone. Raises UnsupportedMediaTypeError for what is not `readable`, or not UTF-8."""
+    """It alone, in lower case. Raises UnsupportedMediaTypeError for what is not `readable`, or not UTF-8."""
     if content_type == JSON:
         return JSON
     found, _, parameters = content_type.partition(";")

@@ -97,6 +97,10 @@ def _read_inputs(model: ServedModel, inputs: Any) -> Request:
         shapes.values()
     ):
         return model.row(inputs)
+    if single := next((name for name in shapes if not isinstance(inputs.get(name, []), list)), None):
+        raise InputError(
+            f"column {single!r} of inputs is one value, and others are lists", fix="send a list for each column"
+        )
     lengths = {len(values) for values in inputs.values() if isinstance(values, list)}
     if len(lengths) > 1:
         raise InputError("the columns of inputs differ in length")

@@ -158,7 +158,9 @@ def _wanted(model: ServedModel, outputs: Any, *, is_binary: bool) -> list[tuple[
     ]
     if len(wanted) > len(names):
         raise InputError("more outputs are asked for than the model has", f"it has {listed(names)}")
-    if unknown := [str(name) for name, _ in wanted if name not in names]:
+    if not all(type(name) is str for name, _ in wanted):
+        raise InputError("an output has no name")
+    if unknown := [name for name, _ in wanted if name not in names]:
         raise InputError(f"the model has no output {listed(unknown)}", f"it has {listed(names)}")
     return wanted
 
