@@ -69,7 +69,7 @@ class App:
             route.count(GONE, time.perf_counter() - started)
             return
         except Exception:
-            log.exception("a bug in mlkit, met at %s", path)
+            log.exception("a bug in mlkit, met over HTTP")
             response = route.failure(500, "a bug in mlkit; the server's log has more")
         route.count(response.status, time.perf_counter() - started)
         if len(response.body) >= WORTH_BYTES:
