@@ -65,6 +65,13 @@ class _Client:
     def is_free(self, connection: "_Connection") -> None:
         self._idle.append(connection)
 
+    def is_lost(self, connection: "_Connection") -> None:
+        """A server may end connections that nobody used for some seconds."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+        else:
+            self.results.outcomes["lost"] += 1
+
 
 class _Connection(asyncio.Protocol):
     def __init__(self, client: _Client) -> None:
@@ -93,7 +100,7 @@ class _Connection(asyncio.Protocol):
         self._client.is_free(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._client.results.outcomes["lost"] += 1
+        self._client.is_lost(self)
 
 
 def _length(head: bytes) -> int:

@@ -12,6 +12,7 @@ from mlops_kit.modes.online.http.failures import mlflow_error, oip_error
 from mlops_kit.modes.online.http.health import Health
 from mlops_kit.modes.online.http.messages import DisconnectedError, Receive, Scope, Send, authorization
 from mlops_kit.modes.online.http.operations import Operations
+from mlops_kit.modes.online.http.overload import Gate
 from mlops_kit.modes.online.http.paths import is_open
 from mlops_kit.modes.online.http.predictions import Predictions
 from mlops_kit.modes.online.http.reading import BodyReader
@@ -50,6 +51,7 @@ class App:
         self._predictions = Predictions(models, job.limits, self.reader, predictions)
         self._operations = Operations(models, counters, admin, self.reader, job.keys)
         self._routes = self._build_routes()
+        self.gate = Gate(models, self._routes, job.limits.queue, self._keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -13,8 +13,20 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mlops_kit.modes.online.http.overload import Gate
+
 HEAD_BYTES = 65536
 """What may come in a row without being a part of a body: request lines, headers, trailers, chunk sizes."""
+
+
+class _Refused:
+    """What uvicorn wants to know of a request whose answer is complete, though its body may not be."""
+
+    response_complete = True
+    message_event = asyncio.Event()
+
+
+REFUSED: Any = _Refused()
 
 CLOSING = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
 
@@ -22,8 +34,9 @@ CLOSING = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: 
 class Connection(HttpToolsProtocol):
     """uvicorn's, which notes how long it waits for its client."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, gate: Gate, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._gate = gate
         self._waits_since = time.monotonic()
         self._blocked_since: float | None = None
         self._head_bytes = 0
@@ -45,6 +58,11 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._waits_since = time.monotonic()
         self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """A request's head is there: it is answered from now on, or refused for want of room."""
+        if not self._is_refused():
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
@@ -78,6 +96,21 @@ class Connection(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         """Asked where a request offers to go on in another protocol: uvicorn then leaves it to `data_received`."""
+        return True
+
+    def _is_refused(self) -> bool:
+        """Only where nothing else goes on here: otherwise it is refused like any other request."""
+        is_busy = self.cycle is not None and not self.cycle.response_complete
+        if is_busy or self.flow.write_paused or self.parser.get_method() != b"POST":
+            return False
+        if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
+            return False
+        refusal = self._gate.refusal(self.url, self.headers, self.server_state.default_headers)
+        if refusal is None or not self.parser.should_keep_alive():
+            return False
+        self.cycle = REFUSED
+        self.transport.write(refusal)
+        self.on_response_complete()
         return True
 
     def _parse(self, data: bytes | memoryview) -> None:

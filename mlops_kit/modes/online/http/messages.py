@@ -1,6 +1,6 @@
 """HTTP requests as ASGI gives them, and the answers to them."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from mlops_kit.modes.online.codings import decompress
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Headers = tuple[tuple[bytes, bytes], ...]
+Fields = Iterable[tuple[bytes, bytes]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = b"application/json"
@@ -30,14 +31,18 @@ class Response:
     content_type: bytes = JSON
     headers: Headers = ()
 
-    async def send(self, send: Send) -> None:
-        """Send it."""
-        headers = [
+    @property
+    def fields(self) -> Headers:
+        """Its headers, with those that every answer has."""
+        return (
             (b"content-type", self.content_type),
             (b"content-length", b"%d" % len(self.body)),
             *self.headers,
-        ]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        )
+
+    async def send(self, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.fields})
         await send({"type": "http.response.body", "body": self.body})
 
 

@@ -1,6 +1,6 @@
 """From a method and a path to who answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -41,6 +41,10 @@ class Routes:
         }
         self._methods = exact
         self._find = find
+
+    def exact_posts(self) -> Iterator[tuple[str, Route]]:
+        """The paths that are written in one way only, and take a body."""
+        return ((path, route) for (method, path), route in self._exact.items() if method == "POST")
 
     def route(self, method: str, path: str, failure: Failure) -> Route:
         """A route that refuses, where there is no other."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import uvicorn
 
@@ -11,9 +12,6 @@ from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.http.connection import Connection, cut_stuck
 from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.traffic import Traffic
-
-LOOK_TICKS = 3
-"""Tenths of a second between looks for clients that are stuck."""
 
 
 class HttpServer:
@@ -48,7 +46,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="none",
-            http=Connection,
+            http=partial(Connection, app.gate),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
@@ -60,10 +58,12 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self._read_timeout_s = job.limits.read_timeout_s
+        # In tenths of a second: a tenth of what they are given.
+        self._look_ticks = max(1, round(self._read_timeout_s))
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second. Whether to stop."""
-        if counter % LOOK_TICKS == 0:
+        if counter % self._look_ticks == 0:
             cut_stuck(self.server_state.connections, self._read_timeout_s)
         return await super().on_tick(counter)
 

@@ -1,0 +1,79 @@
+"""Requests that no queue has room for are refused before they are read.
+
+Under overload most requests are: what refusing them costs is lost to those that could be answered.
+"""
+
+import asyncio
+from collections import Counter
+from http import HTTPStatus
+from urllib.parse import quote
+
+from mlops_kit.errors import OverloadedError, UnauthorizedError
+from mlops_kit.modes.online.http.messages import Fields, authorization
+from mlops_kit.modes.online.http.routes import Route, Routes
+from mlops_kit.modes.online.keys import Keys
+from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.served_model import ServedModel
+
+STATUS = HTTPStatus.TOO_MANY_REQUESTS
+
+
+class Gate:
+    """Knows the usual ways to write the paths of predictions; at others, who would answer refuses."""
+
+    def __init__(self, models: Models, routes: Routes, queue: int, keys: Keys | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue = queue
+        self._keys = keys
+        self._passed: Counter[str] = Counter()
+        slots = {slot.meter: slot for slot in models}
+        self._entrances = {
+            quote(path).encode(): (slots[route.meter], route, _encode(route, queue))
+            for path, route in routes.exact_posts()
+            if route.meter
+        }
+
+    def refusal(self, url: bytes, headers: Fields, defaults: Fields) -> bytes | None:
+        """The whole answer to a POST request that there is no room for, counted; None for any other.
+
+        `defaults` are headers that every answer has.
+        """
+        found = self._entrances.get(url)
+        if found is None:
+            return None
+        slot, route, (before, after) = found
+        if slot.model is None or self._has_room(slot.model) or not self._may_ask(headers):
+            return None
+        route.count(STATUS, 0.0)
+        return before + _lines(defaults) + after
+
+    def _has_room(self, model: ServedModel) -> bool:
+        """Also for those that came in this turn of the event loop before it, and are in no queue yet."""
+        queued = model.queued
+        if queued < self._queue // 2:
+            return True
+        if queued + self._passed[model.name] >= self._queue:
+            return False
+        if not self._passed:
+            self._loop.call_soon(self._passed.clear)
+        self._passed[model.name] += 1
+        return True
+
+    def _may_ask(self, headers: Fields) -> bool:
+        try:
+            if self._keys:
+                self._keys.check(authorization({"headers": headers}))
+        except UnauthorizedError:
+            return False
+        return True
+
+
+def _encode(route: Route, queue: int) -> tuple[bytes, bytes]:
+    """What comes before and after the headers that every answer has."""
+    response = route.failure(STATUS, str(OverloadedError(queue)))
+    status_line = b"HTTP/1.1 %d %b\r\n" % (STATUS, STATUS.phrase.encode())
+    return status_line, _lines(response.fields) + b"\r\n" + response.body
+
+
+def _lines(fields: Fields) -> bytes:
+    return b"".join(b"%b: %b\r\n" % field for field in fields)
