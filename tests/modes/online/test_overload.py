@@ -48,7 +48,18 @@ def full(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     keys = tmp_path_factory.mktemp("keys") / "keys"
     keys.write_text(KEY["x-api-key"])
     keys.chmod(0o600)
-    words = ("--queue", 2, "--max-delay-ms", 60_000, "--timeout-ms", 60_000, "--api-key-file", keys)
+    words = (
+        "--queue",
+        2,
+        "--max-delay-ms",
+        60_000,
+        "--timeout-ms",
+        60_000,
+        "--drain-s",
+        1,
+        "--api-key-file",
+        keys,
+    )
     with serving(f"ti ny={bundle}", *words) as server, server.client(headers=KEY) as client:
         waiting = [socket.create_connection(server.address) for _ in range(2)]
         for connection in waiting:
