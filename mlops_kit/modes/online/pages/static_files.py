@@ -1,10 +1,12 @@
-"""The files of the pages, which load nothing from elsewhere."""
+"""The files of the pages, which load nothing from elsewhere. What all pages have in common is written once."""
 
 import hashlib
 from importlib.resources import files
+from string import Template
 
 from mlops_kit.modes.online.http.messages import Response, Scope, header
 
+TITLES = {"page": "mlkit serve", "docs": "Documentation · mlkit serve"}
 CONTENT_TYPES = {
     "html": b"text/html; charset=utf-8",
     "css": b"text/css; charset=utf-8",
@@ -41,5 +43,14 @@ def unless_known(scope: Scope, response: Response) -> Response:
     return response
 
 
-def _response(name: str, body: bytes) -> Response:
-    return cached(body, CONTENT_TYPES[name.rpartition(".")[2]])
+def _response(file_name: str, body: bytes) -> Response:
+    name, _, ending = file_name.rpartition(".")
+    if ending == "html":
+        body = _lay_out(name, body.decode()).encode()
+    return cached(body, CONTENT_TYPES[ending])
+
+
+def _lay_out(name: str, content: str) -> str:
+    layout = Template((files(__package__) / "layout.html").read_text())
+    current = {f"in_{other}": ' aria-current="page"' if other == name else "" for other in TITLES}
+    return layout.substitute(current, name=name, title=TITLES[name], content=content)

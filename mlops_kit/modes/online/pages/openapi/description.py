@@ -22,38 +22,45 @@ KEY: Json = {"type": "http", "scheme": "bearer", "description": "A key of the se
 
 def describe_api(views: Sequence[ModelView], version: str, *, needs_key: bool) -> dict[str, Any]:
     """Every operation, with the columns of these models."""
-    mlflow_, oip_ = Protocol("MlflowError", needs_key), Protocol("OipError", needs_key)
-    paths: dict[str, Json] = {}
-    components: dict[str, Json] = {
-        "MlflowError": mlflow.ERROR,
-        "OipError": oip.ERROR,
-        "ListedModel": LISTING,
-        **oip.COMPONENTS,
-    }
-    tags: list[Json] = []
-    for view, slug in zip(views, _slugs(views), strict=True):
-        paths |= mlflow.model_paths(mlflow_, view, slug, is_alone=len(views) == 1)
-        paths |= oip.model_paths(oip_, view, slug)
-        components |= mlflow.schemas(view, slug)
-        components[f"{slug}.Answer"] = record({o.name: output_schema(o) for o in view.signature.outputs})
-        tags.append(_tag(view, slug))
-    paths |= oip.server_paths(oip_, SERVER_TAG)
-    paths |= mlflow.server_paths(mlflow_, SERVER_TAG)
-    paths |= listing_paths(mlflow_, SERVER_TAG)
-    paths |= operating_paths(oip_, SERVER_TAG, [view.name for view in views])
+    slugs = dict(zip(_slugs(views), views, strict=True))
+    paths = _paths(slugs, needs_key=needs_key)
     document: dict[str, Any] = {
         "openapi": "3.1.1",
         "info": {"title": "mlkit serve", "version": version, "description": EXPLAINED},
         "servers": [{"url": "/"}],
-        "tags": [*tags, {"name": SERVER_TAG, "description": "The server as a whole."}],
+        "tags": [
+            *(_tag(view, slug) for slug, view in slugs.items()),
+            {"name": SERVER_TAG, "description": "The server as a whole."},
+        ],
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": _schemas(slugs)},
     }
     if needs_key:
         _open(paths)
         document["components"]["securitySchemes"] = {"key": KEY}
         document["security"] = [{"key": []}]
     return document
+
+
+def _paths(slugs: Mapping[str, ModelView], *, needs_key: bool) -> dict[str, Json]:
+    mlflow_, oip_ = Protocol("MlflowError", needs_key), Protocol("OipError", needs_key)
+    paths: dict[str, Json] = {}
+    for slug, view in slugs.items():
+        paths |= mlflow.model_paths(mlflow_, view, slug, is_alone=len(slugs) == 1)
+        paths |= oip.model_paths(oip_, view, slug)
+    paths |= oip.server_paths(oip_, SERVER_TAG)
+    paths |= mlflow.server_paths(mlflow_, SERVER_TAG)
+    paths |= listing_paths(mlflow_, SERVER_TAG)
+    return paths | operating_paths(oip_, SERVER_TAG, [view.name for view in slugs.values()])
+
+
+def _schemas(slugs: Mapping[str, ModelView]) -> dict[str, Json]:
+    schemas: dict[str, Json] = {"MlflowError": mlflow.ERROR, "OipError": oip.ERROR, "ListedModel": LISTING}
+    schemas |= oip.COMPONENTS
+    for slug, view in slugs.items():
+        schemas |= mlflow.schemas(view, slug)
+        schemas[f"{slug}.Answer"] = record({o.name: output_schema(o) for o in view.signature.outputs})
+    return schemas
 
 
 def _open(paths: Mapping[str, Json]) -> None:

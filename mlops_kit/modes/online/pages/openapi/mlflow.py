@@ -8,9 +8,7 @@ from urllib.parse import quote
 from mlops_kit.modes.online.pages.model_view import ModelView
 from mlops_kit.modes.online.pages.openapi.columns import Json, row_schema
 from mlops_kit.modes.online.pages.openapi.operations import (
-    PREDICTING,
     STRING,
-    TIMEOUT,
     Protocol,
     json_answer,
     record,
@@ -86,15 +84,8 @@ def _split_schema(view: ModelView, width: int) -> Json:
 def _invoke(protocol: Protocol, view: ModelView, slug: str, verb: str) -> Json:
     predictions = record({"predictions": {"type": "array", "items": ref(f"{slug}.Answer")}})
     answer = json_answer("The predictions.", predictions, {"predictions": [view.golden.answer]})
-    return protocol.operation(
-        f"{verb}.{slug}",
-        view.name,
-        ("Predict", EXPLAINED),
-        {200: answer},
-        failures=PREDICTING,
-        parameters=[TIMEOUT],
-        body=_bodies(view, slug),
-    )
+    texts = ("Predict", EXPLAINED)
+    return protocol.prediction(f"{verb}.{slug}", view.name, texts, answer, _bodies(view, slug))
 
 
 def _bodies(view: ModelView, slug: str) -> Json:

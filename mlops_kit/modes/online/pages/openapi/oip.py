@@ -8,9 +8,7 @@ from mlops_kit.modes.online.pages.openapi.columns import Json, tensor_example
 from mlops_kit.modes.online.pages.openapi.operations import (
     COUNT,
     FLAG,
-    PREDICTING,
     STRING,
-    TIMEOUT,
     Protocol,
     json_answer,
     record,
@@ -173,14 +171,13 @@ def _infer(protocol: Protocol, view: ModelView, slug: str, parameters: list[Json
         "schema": _request_schema(view),
         "examples": {"tensors": {"summary": "A tensor for each column", "value": _request_example(view)}},
     }
-    return protocol.operation(
+    return protocol.prediction(
         f"infer.{slug}",
         view.name,
         ("Predict, with tensors", EXPLAINED),
-        {200: answer},
-        failures=PREDICTING,
-        parameters=[*parameters, JSON_LENGTH, TIMEOUT],
-        body={"application/json": body, "application/octet-stream": {}},
+        answer,
+        {"application/json": body, "application/octet-stream": {}},
+        parameters=[*parameters, JSON_LENGTH],
     )
 
 

@@ -66,6 +66,20 @@ class Protocol:
             document["requestBody"] = {"required": True, "content": body}
         return document
 
+    def prediction(
+        self,
+        id_: str,
+        tag: str,
+        texts: tuple[str, str],
+        answer: Json,
+        body: Json,
+        *,
+        parameters: Sequence[Json] = (),
+    ) -> dict[str, Any]:
+        """An operation that predicts."""
+        asked = [*parameters, TIMEOUT]
+        return self.operation(id_, tag, texts, {200: answer}, failures=PREDICTING, parameters=asked, body=body)
+
     def _failure(self, status: int) -> Json:
         answer = json_answer(FAILURES[status], ref(self.error))
         return {**answer, "headers": RETRY_AFTER} if status in (429, 503) else answer

@@ -197,6 +197,7 @@ byId("inputs").addEventListener("reset", (event) => {
   event.preventDefault();
   showForm();
 });
+byId("state").hidden = false;
 onKey(refreshModels);
 repeat(refreshModels, MODELS_MS);
 repeat(async () => chosen?.is_ready && !byId("main").hidden && (await refreshStatistics()), STATISTICS_MS);
