@@ -33,6 +33,8 @@ class ServedModel:
         self.predictor = predictor
         self.signature = predictor.signature
         self.digest = predictor.bundle.digest
+        self.version = self.digest.removeprefix("sha256:")[:12]
+        """What protocols that have versions call it: the beginning of the digest."""
         self.loaded_at = time.time()
         self.meter = meter
         self._traffic = traffic
@@ -43,11 +45,6 @@ class ServedModel:
             max_delay_s=limits.max_delay_s,
             on_run=meter.observe_run,
         )
-
-    @property
-    def version(self) -> str:
-        """What protocols that have versions call it: the beginning of the digest."""
-        return self.digest.removeprefix("sha256:")[:12]
 
     @property
     def queued(self) -> int:

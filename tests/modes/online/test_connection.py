@@ -245,5 +245,6 @@ def test_a_million_chunks_of_a_byte_are_a_body(server: RunningServer) -> None:
     body = ROW + b" " * (1_000_000 - len(ROW))
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
     answers = ask(server, CHUNKED + chunks + b"0\r\n\r\n" + LAST)
-    assert b"3160.0" in answers or answers.startswith(b"HTTP/1.1 408")  # a busy machine takes too long
+    # A busy machine takes too long.
+    assert b"3160.0" in answers or answers.startswith((b"HTTP/1.1 408", b"HTTP/1.1 504"))
     assert is_answering(server)

@@ -140,6 +140,5 @@ async def test_those_of_the_same_turn_count_though_they_wait_in_no_queue_yet(
     gate = Gate(models, Routes({"/invocations": {"POST": route}}, lambda _parts: None), 4, None)
     monkeypatch.setattr(ServedModel, "queued", 2)
     for _ in range(2):
-        refusals = [gate.refusal(b"/invocations", [], []) for _ in range(4)]
-        assert [refusal is not None for refusal in refusals] == [False, False, True, True]
+        assert [gate.has_room(b"/invocations") for _ in range(4)] == [True, True, False, False]
         await asyncio.sleep(0)

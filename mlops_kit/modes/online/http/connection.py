@@ -61,7 +61,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A request's head is there: it is answered from now on, or refused for want of room."""
-        if not self._is_refused():
+        if self._gate.has_room(self.url) or not self._refuse_for_now():
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -98,8 +98,8 @@ class Connection(HttpToolsProtocol):
         """Asked where a request offers to go on in another protocol: uvicorn then leaves it to `data_received`."""
         return True
 
-    def _is_refused(self) -> bool:
-        """Only where nothing else goes on here: otherwise it is refused like any other request."""
+    def _refuse_for_now(self) -> bool:
+        """Only where nothing else goes on here; elsewhere, False: who would answer refuses it."""
         is_busy = self.cycle is not None and not self.cycle.response_complete
         if is_busy or self.flow.write_paused or self.parser.get_method() != b"POST":
             return False

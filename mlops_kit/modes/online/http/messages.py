@@ -16,6 +16,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON = b"application/json"
 
 MOST_DIGITS = 18
+BY_NAME = "headers by name"
+"""Where a scope keeps them, once one was asked for: each request is asked for several."""
 
 
 class DisconnectedError(Exception):
@@ -51,10 +53,10 @@ Handler = Callable[[Scope, Receive], Awaitable[Response]]
 
 def header(scope: Scope, name: bytes) -> bytes:
     """The first header of this name, in lower case; empty if there is none."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return value  # type: ignore[no-any-return]
-    return b""
+    found = scope.get(BY_NAME)
+    if found is None:
+        found = scope[BY_NAME] = dict(reversed(scope["headers"]))
+    return found.get(name, b"")  # type: ignore[no-any-return]
 
 
 def authorization(scope: Scope) -> bytes:

@@ -33,17 +33,19 @@ class Gate:
             if route.meter
         }
 
-    def refusal(self, url: bytes, headers: Fields, defaults: Fields) -> bytes | None:
-        """The whole answer to a POST request that there is no room for, counted; None for any other.
-
-        `defaults` are headers that every answer has.
-        """
+    def has_room(self, url: bytes) -> bool:
+        """For one more request for a prediction; True for anything else that may be asked for at this URL."""
         found = self._entrances.get(url)
-        if found is None:
+        return found is None or found[0].model is None or self._has_room(found[0].model)
+
+    def refusal(self, url: bytes, headers: Fields, defaults: Fields) -> bytes | None:
+        """The whole answer to a POST request where there is no room for it, which is counted.
+
+        None for a caller who may not ask. `defaults` are headers that every answer has.
+        """
+        if not self._may_ask(headers):
             return None
-        slot, route, (before, after) = found
-        if slot.model is None or self._has_room(slot.model) or not self._may_ask(headers):
-            return None
+        _, route, (before, after) = self._entrances[url]
         route.count(STATUS, 0.0)
         return before + _lines(defaults) + after
 
