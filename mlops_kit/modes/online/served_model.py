@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_kit.modes.online.batcher import Answer, Batcher, Feeds
+from mlops_kit.modes.online.batch import Answer, Feeds
+from mlops_kit.modes.online.batcher import Batcher
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.metrics.counters import ModelMeter
 from mlops_kit.modes.online.traffic import Traffic

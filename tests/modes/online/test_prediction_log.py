@@ -17,7 +17,7 @@ import pytest
 
 import mlops_kit
 from mlops_kit.errors import UsageError
-from mlops_kit.modes.online.batcher import Answer
+from mlops_kit.modes.online.batch import Answer
 from mlops_kit.modes.online.prediction_log.log import LogLimits, PredictionLog
 from mlops_kit.modes.online.prediction_log.parts import prepare_folder
 from mlops_kit.modes.online.served_model import Request
