@@ -1,6 +1,5 @@
 """`mlkit serve`: answer requests."""
 
-import enum
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mlops_kit.errors import MissingExtraError, UsageError
+from mlops_kit.modes.online.log_format import LogFormat
 
 from . import console
 from .options import option, parse_size
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 
 
 PACKAGES = ("uvicorn", "uvloop", "httptools", "grpc", "grpc_health", "grpc_reflection", "jh2", "prometheus_client")
-
-
-class LogFormat(enum.StrEnum):
-    """For people, or one JSON object a line."""
-
-    text = "text"
-    json = "json"
 
 
 def serve(
@@ -86,7 +79,7 @@ def serve(
     keys, tls = _keys(api_key_file, admin_key_file), _tls(tls_cert, tls_key)
     if log_predictions:
         prepare_folder(log_predictions)
-    set_up_logging(log_format.value)
+    set_up_logging(log_format)
     with listen(host, port) as listener, reserve(host, grpc_port) as held:
         job = ServeJob(
             _named(bundles),
@@ -95,7 +88,7 @@ def serve(
             workers=workers,
             is_watching=watch,
             model_root=model_root,
-            log_format=log_format.value,
+            log_format=log_format,
             limits=limits,
             keys=keys,
             tls=tls,

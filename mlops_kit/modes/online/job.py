@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.log_format import LogFormat
 from mlops_kit.modes.online.tls import Tls
 
 
@@ -18,7 +19,7 @@ class ServeJob:
     workers: int = 1
     is_watching: bool = False
     model_root: str | None = None
-    log_format: str = "text"
+    log_format: LogFormat = LogFormat.text
     limits: Limits = field(default_factory=Limits)
     keys: Keys = field(default_factory=Keys)
     tls: Tls | None = None

@@ -5,14 +5,18 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-FORMATS = ("text", "json")
+from mlops_kit.modes.online.log_format import LogFormat
+
 TEXT = "%(asctime)s %(levelname)s %(process)d %(message)s"
 
 
-def set_up_logging(form: str) -> None:
-    """`form` is one of FORMATS."""
+def set_up_logging(form: LogFormat) -> None:
+    """On stderr, in place of what was set up before.
+
+    What a line is given as `extra={"facts": {…}}` are fields of their own in JSON; its text says the same.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if form == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(_JsonFormatter() if form is LogFormat.json else logging.Formatter(TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # Uvicorn tells of every start and stop in lines of its own.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -26,6 +30,7 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "process": record.process,
             "message": record.getMessage(),
+            **getattr(record, "facts", {}),
         }
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)

@@ -8,9 +8,9 @@ from typing import Any
 from mlops_kit.modes.online.batch import Answer, Feeds
 from mlops_kit.modes.online.batcher import Batcher
 from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.loaded_model import LoadedModel
 from mlops_kit.modes.online.metrics.counters import ModelMeter
 from mlops_kit.modes.online.traffic import Traffic
-from mlops_kit.predictor import Predictor
 from mlops_kit.schema import Array, Columns
 
 
@@ -26,14 +26,14 @@ class ServedModel:
     """A predictor with a queue before it. Made and used on one event loop."""
 
     def __init__(
-        self, name: str, predictor: Predictor, limits: Limits, meter: ModelMeter, traffic: Traffic
+        self, name: str, loaded: LoadedModel, limits: Limits, meter: ModelMeter, traffic: Traffic
     ) -> None:
-        if predictor.bundle is None:
-            raise ValueError("only bundles are served")
+        predictor = loaded.predictor
         self.name = name
         self.predictor = predictor
         self.signature = predictor.signature
-        self.digest = predictor.bundle.digest
+        self.digest = loaded.digest
+        self.golden = loaded.golden
         self.loaded_at = time.time()
         self.meter = meter
         self._traffic = traffic
