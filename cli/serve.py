@@ -62,9 +62,10 @@ def serve(
     from mlops_kit.modes.online.exposure import exposures
     from mlops_kit.modes.online.job import ServeJob
     from mlops_kit.modes.online.limits import Limits
-    from mlops_kit.modes.online.listening import listen, reserve
+    from mlops_kit.modes.online.listening import addresses, listen, reserve
     from mlops_kit.modes.online.logs import set_up_logging
     from mlops_kit.modes.online.prediction_log.parts import prepare_folder
+    from mlops_kit.modes.online.processes.naming import follow_all
     from mlops_kit.modes.online.processes.supervisor import supervise
 
     limits = Limits(
@@ -81,8 +82,9 @@ def serve(
         prepare_folder(log_predictions)
     set_up_logging(log_format)
     with listen(host, port) as listener, reserve(host, grpc_port) as held:
+        following = follow_all(bundles)
         job = ServeJob(
-            _named(bundles),
+            {name: model.path for name, model in following.items()},
             __version__,
             grpc_address=held.getsockname()[:2],
             workers=workers,
@@ -96,10 +98,10 @@ def serve(
         )
         for danger in exposures(listener.getsockname()[0], keys, tls):
             console.note(f"warning: {danger}")
-        for scheme, door in (("http", listener), ("grpc", held)):
-            console.print_line(_url(scheme + "s" if tls else scheme, *door.getsockname()[:2]))
+        for address in addresses(job, listener):
+            console.print_line(address)
         sys.stdout.flush()
-        supervise(job, listener)
+        supervise(job, listener, following)
 
 
 def _check_packages() -> None:
@@ -107,32 +109,6 @@ def _check_packages() -> None:
     for package in PACKAGES:
         if find_spec(package) is None:
             raise MissingExtraError(package, "serve", "mlkit serve")
-
-
-def _url(scheme: str, host: str, port: int) -> str:
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _named(bundles: list[str]) -> dict[str, str]:
-    named: dict[str, str] = {}
-    for text in bundles:
-        name, equals, reference = text.partition("=")
-        if not equals:
-            if len(bundles) > 1:
-                raise UsageError(f"{text}: which name?", "several models are told apart by name", "NAME=BUNDLE")
-            name, reference = _name_of(text), text
-        if not name or "/" in name:
-            raise UsageError(f"{name!r} is no name", "it is part of paths", "use letters and digits")
-        if name in named:
-            raise UsageError(f"two models are called {name!r}", fix="give each a name of its own")
-        named[name] = reference
-    return named
-
-
-def _name_of(reference: str) -> str:
-    from mlops_kit.bundle.locate import load_bundle
-
-    return load_bundle(reference).manifest.name
 
 
 def _keys(key_file: Path | None, admin_key_file: Path | None) -> "Keys":
