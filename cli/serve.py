@@ -84,7 +84,6 @@ def serve(
     with listen(host, port) as listener, reserve(host, grpc_port) as held:
         following = follow_all(bundles)
         job = ServeJob(
-            {name: model.path for name, model in following.items()},
             __version__,
             grpc_address=held.getsockname()[:2],
             workers=workers,

@@ -1,6 +1,5 @@
 """What a server is asked to be."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlops_kit.modes.online.keys import Keys
@@ -11,9 +10,8 @@ from mlops_kit.modes.online.tls import Tls
 
 @dataclass(frozen=True, slots=True)
 class ServeJob:
-    """`models` is name → bundle, as a path or an MLflow URI. `version` is mlkit's own."""
+    """`version` is mlkit's own."""
 
-    models: Mapping[str, str]
     version: str
     grpc_address: tuple[str, int] = ("127.0.0.1", 8081)
     workers: int = 1

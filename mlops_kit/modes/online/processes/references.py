@@ -19,7 +19,7 @@ class PathReference:
     text: str
 
     def identify(self) -> str:
-        """Changes when there is something new, and while it is being copied. Raises UsageError if nothing is there."""
+        """Changes when there is something new, and while that is copied. Raises UsageError if nothing is there."""
         path = Path(os.path.realpath(self.text))
         try:
             first, *others = _parts(path)
@@ -58,7 +58,7 @@ def make_reference(text: str) -> Reference:
 
 
 def find_below(root: str | None, path: str) -> PathReference:
-    """What a client names, below `--model-root`. Raises UsageError, without the path, if there is no such bundle."""
+    """What a client names, below `--model-root`. Raises UsageError, which has no path, if there is no bundle."""
     if root is None:
         raise UsageError("no path can be given", "the server was started without --model-root")
     found = Path(os.path.realpath(Path(root) / path))

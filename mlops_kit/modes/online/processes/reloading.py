@@ -76,7 +76,7 @@ class Reloading:
             return digest
 
     async def catch_up(self, worker: WorkerProcess) -> None:
-        """A worker that was just started may have missed a change, or have met another bundle at the same place."""
+        """A worker that was just started may have missed a change, or met another bundle at the same place."""
         async with self._changing:
             try:
                 for name, model in self._following.items():

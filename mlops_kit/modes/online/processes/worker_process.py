@@ -47,7 +47,7 @@ class WorkerProcess:
         self.digests[name] = digest
 
     def refuse(self, name: str, refusal: str) -> None:
-        """Have it forget what it may have prepared; `refusal` says why it does not have the newest, if it does not."""
+        """Have it forget what it may have prepared; `refusal` says why it does not have the newest."""
         self.channel.send(Switch(name, is_taken=False, refusal=refusal))
 
     def kill(self) -> None:
