@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.bundles import write_bundle
-from tests.modes.online.asking import BODY, metrics_of, until
+from tests.modes.online.asking import BODY, kill, metrics_of, state_of, until
 from tests.modes.online.load import constant_load
 from tests.modes.online.server import serving
 
@@ -58,3 +58,29 @@ def test_metrics_speak_for_all_workers(bundle: Path) -> None:
         digest = json.loads(httpx.get(f"{server.url}/v2/models/tiny").content)["parameters"]["digest"]
         assert metrics[("mlkit_model_info", digest, "tiny")] == 1
         assert metrics[("mlkit_process_resident_memory_bytes", "worker-1")] > 1e7
+
+
+def test_a_worker_that_is_gone_is_not_ready_and_the_others_are(tmp_path: Path, bundle: Path) -> None:
+    def ready() -> int:
+        return sum(metrics_of(server)[("mlkit_worker_ready", f"worker-{number}")] for number in range(2))
+
+    with serving(bundle, "--workers", 2) as server:
+        assert ready() == 2
+        bundle.rename(tmp_path / "away")  # none can be put in its place
+        kill(server, server.workers[0])
+        until(lambda: ready() == 1)
+        assert httpx.get(f"{server.url}/v2/health/ready").status_code == 200
+        (tmp_path / "away").rename(bundle)
+        until(lambda: ready() == 2)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_one_line_says_what_is_served_and_where(bundle: Path, form: str) -> None:
+    with serving(f"eta={bundle}", "--workers", 2, "--log-format", form) as server:
+        digest = state_of(server, "eta")["digest"]
+        (line,) = [line for line in server.stop()[1].splitlines() if "ready" in line]
+        grpc = f"grpc://{server.grpc_address}"
+        assert f"ready at {server.url} and {grpc}: eta ({digest}); workers: 2" in line
+        if form == "json":
+            expected = {"http": server.url, "grpc": grpc, "models": {"eta": digest}, "workers": 2}
+            assert json.loads(line).items() >= expected.items()
