@@ -45,8 +45,8 @@ def linear_graph(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
-def endless_graph() -> onnx.ModelProto:
-    """A model that never answers, not even its golden rows."""
+def slow_graph() -> onnx.ModelProto:
+    """A model that takes minutes for an answer, also to its golden rows."""
     node, value = helper.make_node, helper.make_tensor_value_info
     turn = helper.make_graph(
         [node("Identity", ["go"], ["goes_on"]), node("Identity", ["before"], ["after"])],
@@ -56,7 +56,7 @@ def endless_graph() -> onnx.ModelProto:
     )  # fmt: skip
     model = linear_graph()
     model.graph.node[0].output[0] = "product"
-    model.graph.initializer.append(helper.make_tensor("turns", TensorProto.INT64, [], [2**62]))
+    model.graph.initializer.append(helper.make_tensor("turns", TensorProto.INT64, [], [2 * 10**8]))
     model.graph.initializer.append(helper.make_tensor("always", TensorProto.BOOL, [], [True]))
     model.graph.node.append(node("Loop", ["turns", "always", "product"], ["prediction"], body=turn))
     return model

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from mlops_kit.modes.memory import resident_memory
-from tests.bundles import WEIGHTS, endless_graph, write_bundle
+from tests.bundles import WEIGHTS, slow_graph, write_bundle
 from tests.modes.online.asking import BODY, answer, answers, kill, link, metrics_of, state_of, until
 from tests.modes.online.load import constant_load
 from tests.modes.online.server import ADMIN_KEY, serving
@@ -119,9 +119,11 @@ def test_a_client_loads_only_what_is_below_the_model_root(
     root = tmp_path / "root"
     write_bundle(root / "other", weights=WEIGHTS * 2)
     (root / "escape").symlink_to(bundle)
+    (root / "empty").mkdir()
+    (root / "file").write_text("")
     with serving(bundle, "--model-root", root, *admin_keys) as server, server.admin() as client:
         before = answer(server)
-        for path in ("../tiny", str(bundle), "escape", "nothing", "\0", "x" * 10_000):
+        for path in ("../tiny", str(bundle), "escape", "nothing", "x" * 300, "empty", "file", "\0", "x" * 10_000):
             refused = client.post("/v2/repository/models/tiny/load", json={"parameters": {"path": path}})
             assert refused.status_code == 400, path
         assert answer(server) == before
@@ -161,8 +163,8 @@ def test_a_bundle_that_is_copied_slowly_is_served_when_it_is_whole(tmp_path: Pat
         before = answer(server)
         link(copy, current)
         until(lambda: "refused" in state_of(server, "eta"))
-        for path in other.iterdir():
-            (copy / path.name).write_bytes(path.read_bytes())
+        for name in {path.name for path in other.iterdir()} - {"manifest.json"}:
+            (copy / name).write_bytes((other / name).read_bytes())
         until(lambda: answer(server) != before)
         assert metrics_of(server)[("mlkit_refused_reloads_total", "eta")] == 1
         assert "refused" not in state_of(server, "eta")
@@ -210,16 +212,14 @@ def test_a_model_goes_on_and_is_described_when_its_folder_is_gone(bundle: Path) 
 def test_a_stop_in_the_middle_of_a_load_does_not_wait_for_it(
     tmp_path: Path, bundle: Path, admin_keys: tuple[str, Path]
 ) -> None:
-    write_bundle(tmp_path / "endless", endless_graph())
+    write_bundle(tmp_path / "slow", slow_graph())
     folder = tmp_path / "log"
     words = ("--model-root", tmp_path, "--log-predictions", folder, *admin_keys)
     with serving(bundle, *words) as server, ThreadPoolExecutor(1) as pool, server.admin() as client:
         answer(server)
         (worker,) = server.workers
         idle = processor_ticks(worker)
-        asked = pool.submit(
-            client.post, "/v2/repository/models/tiny/load", json={"parameters": {"path": "endless"}}
-        )
+        asked = pool.submit(client.post, "/v2/repository/models/tiny/load", json={"parameters": {"path": "slow"}})
         until(lambda: processor_ticks(worker) > idle + 50)  # it asks the golden rows
         code, said = server.stop()
         assert (code, "is killed" in said, "is refused" in said) == (0, False, False)

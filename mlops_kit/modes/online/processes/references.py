@@ -57,8 +57,8 @@ def make_reference(text: str) -> Reference:
     return RegistryReference(text) if mlflow_registry.is_mlflow_uri(text) else PathReference(text)
 
 
-def find_below(root: str | None, path: str) -> PathReference:
-    """What a client names, below `--model-root`. Raises UsageError, which has no path, if there is no bundle."""
+def fetch_below(root: str | None, path: str) -> Located:
+    """What a client names, below `--model-root`. Raises UsageError, without the path, if that is no bundle."""
     if root is None:
         raise UsageError("no path can be given", "the server was started without --model-root")
     found = Path(os.path.realpath(Path(root) / path))
@@ -67,11 +67,10 @@ def find_below(root: str | None, path: str) -> PathReference:
     reference = PathReference(str(found))
     try:
         reference.identify()
+        return reference.fetch()
     except UsageError as error:
-        raise UsageError(
-            "the path leads to no bundle", fix="give that of one, relative to the model root"
-        ) from error
-    return reference
+        fix = "give that of a bundle, relative to the model root"
+        raise UsageError("the path leads to no bundle", fix=fix) from error
 
 
 def _parts(path: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from mlops_kit.modes.facts import facts_of
 from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.processes.followed import Followed, Following
 from mlops_kit.modes.online.processes.messages import LoadDone
-from mlops_kit.modes.online.processes.references import Reference, find_below
+from mlops_kit.modes.online.processes.references import fetch_below
 from mlops_kit.modes.online.processes.worker_process import WorkerProcess
 
 log = logging.getLogger("mlkit.serve")
@@ -54,23 +54,20 @@ class Reloading:
     async def load(self, name: str, path: str | None = None) -> str:
         """Fetch a bundle anew, or take one below the model root, and let all workers serve it; returns its digest.
 
-        Raises BundleError, UsageError or NotReadyError, and the one before goes on. Where the path is wrong, no
-        bundle is refused.
+        Raises BundleError, UsageError or NotReadyError, and the one before goes on.
         """
         if not self._slot[self._layout.is_ready]:
             raise NotReadyError(name)  # a worker that starts may still be reading the files of the one before
         async with self._changing:
-            reference: Reference = self._following[name].reference
-            if path is not None:
-                reference = await asyncio.to_thread(find_below, self._model_root, path)
+            # A wrong path is the client's affair: no bundle is refused.
+            below = await asyncio.to_thread(fetch_below, self._model_root, path) if path is not None else None
             try:
-                files = await asyncio.to_thread(reference.fetch)
+                files = below or await asyncio.to_thread(self._following[name].reference.fetch)
                 digest = await self._roll_out(name, files, self._ready())
             except NotReadyError:
                 raise
             except MlkitError as error:
-                if path is None or isinstance(error, BundleError):
-                    self._refuse(name, error)
+                self._refuse(name, error)
                 raise
             self._take(name, files, digest)
             return digest
