@@ -1,6 +1,5 @@
 """`mlkit serve`: answer requests."""
 
-import enum
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mlops_kit.errors import MissingExtraError, UsageError
+from mlops_kit.modes.online.log_format import LogFormat
 
 from . import console
 from .options import option, parse_size
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 
 
 PACKAGES = ("uvicorn", "uvloop", "httptools", "grpc", "grpc_health", "grpc_reflection", "jh2", "prometheus_client")
-
-
-class LogFormat(enum.StrEnum):
-    """For people, or one JSON object a line."""
-
-    text = "text"
-    json = "json"
 
 
 def serve(
@@ -69,9 +62,10 @@ def serve(
     from mlops_kit.modes.online.exposure import exposures
     from mlops_kit.modes.online.job import ServeJob
     from mlops_kit.modes.online.limits import Limits
-    from mlops_kit.modes.online.listening import listen, reserve
+    from mlops_kit.modes.online.listening import addresses, listen, reserve
     from mlops_kit.modes.online.logs import set_up_logging
     from mlops_kit.modes.online.prediction_log.parts import prepare_folder
+    from mlops_kit.modes.online.processes.naming import follow_all
     from mlops_kit.modes.online.processes.supervisor import supervise
 
     limits = Limits(
@@ -86,16 +80,16 @@ def serve(
     keys, tls = _keys(api_key_file, admin_key_file), _tls(tls_cert, tls_key)
     if log_predictions:
         prepare_folder(log_predictions)
-    set_up_logging(log_format.value)
+    set_up_logging(log_format)
     with listen(host, port) as listener, reserve(host, grpc_port) as held:
+        following = follow_all(bundles)
         job = ServeJob(
-            _named(bundles),
             __version__,
             grpc_address=held.getsockname()[:2],
             workers=workers,
             is_watching=watch,
             model_root=model_root,
-            log_format=log_format.value,
+            log_format=log_format,
             limits=limits,
             keys=keys,
             tls=tls,
@@ -103,10 +97,10 @@ def serve(
         )
         for danger in exposures(listener.getsockname()[0], keys, tls):
             console.note(f"warning: {danger}")
-        for scheme, door in (("http", listener), ("grpc", held)):
-            console.print_line(_url(scheme + "s" if tls else scheme, *door.getsockname()[:2]))
+        for address in addresses(job, listener):
+            console.print_line(address)
         sys.stdout.flush()
-        supervise(job, listener)
+        supervise(job, listener, following)
 
 
 def _check_packages() -> None:
@@ -114,32 +108,6 @@ def _check_packages() -> None:
     for package in PACKAGES:
         if find_spec(package) is None:
             raise MissingExtraError(package, "serve", "mlkit serve")
-
-
-def _url(scheme: str, host: str, port: int) -> str:
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _named(bundles: list[str]) -> dict[str, str]:
-    named: dict[str, str] = {}
-    for text in bundles:
-        name, equals, reference = text.partition("=")
-        if not equals:
-            if len(bundles) > 1:
-                raise UsageError(f"{text}: which name?", "several models are told apart by name", "NAME=BUNDLE")
-            name, reference = _name_of(text), text
-        if not name or "/" in name:
-            raise UsageError(f"{name!r} is no name", "it is part of paths", "use letters and digits")
-        if name in named:
-            raise UsageError(f"two models are called {name!r}", fix="give each a name of its own")
-        named[name] = reference
-    return named
-
-
-def _name_of(reference: str) -> str:
-    from mlops_kit.bundle.locate import load_bundle
-
-    return load_bundle(reference).manifest.name
 
 
 def _keys(key_file: Path | None, admin_key_file: Path | None) -> "Keys":

@@ -45,6 +45,23 @@ def linear_graph(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
+def slow_graph() -> onnx.ModelProto:
+    """A model that takes minutes for an answer, also to its golden rows."""
+    node, value = helper.make_node, helper.make_tensor_value_info
+    turn = helper.make_graph(
+        [node("Identity", ["go"], ["goes_on"]), node("Identity", ["before"], ["after"])],
+        "turn",
+        [value("number", TensorProto.INT64, []), value("go", TensorProto.BOOL, []), value("before", TensorProto.FLOAT, ["rows", 1])],
+        [value("goes_on", TensorProto.BOOL, []), value("after", TensorProto.FLOAT, ["rows", 1])],
+    )  # fmt: skip
+    model = linear_graph()
+    model.graph.node[0].output[0] = "product"
+    model.graph.initializer.append(helper.make_tensor("turns", TensorProto.INT64, [], [2 * 10**8]))
+    model.graph.initializer.append(helper.make_tensor("always", TensorProto.BOOL, [], [True]))
+    model.graph.node.append(node("Loop", ["turns", "always", "product"], ["prediction"], body=turn))
+    return model
+
+
 def write_bundle(
     directory: Path,
     graph: onnx.ModelProto | None = None,

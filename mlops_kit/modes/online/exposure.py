@@ -10,8 +10,13 @@ def exposures(address: str, keys: Keys, tls: Tls | None) -> list[str]:
     """A sentence for each danger of listening on an address; none where only this machine can reach it."""
     if ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         return []
+    dangers = []
     if not keys.are_needed:
-        return [f"whoever reaches {address} may ask for predictions: --api-key-file lets in only who has a key"]
-    if tls is None:
-        return [f"keys travel to {address} unencrypted: use --tls-cert and --tls-key, or a proxy that has TLS"]
-    return []
+        dangers.append(
+            f"whoever reaches {address} may ask for predictions: --api-key-file lets in only who has a key"
+        )
+    if tls is None and (keys.keys or keys.admin_keys):
+        dangers.append(
+            f"keys travel to {address} unencrypted: use --tls-cert and --tls-key, or a proxy that has TLS"
+        )
+    return dangers

@@ -3,6 +3,7 @@
 import socket
 
 from mlops_kit.errors import UsageError
+from mlops_kit.modes.online.job import ServeJob
 
 BACKLOG = 2048
 
@@ -42,3 +43,13 @@ def reserve(host: str, port: int) -> socket.socket:
         why = error.strerror or str(error)
         raise UsageError(f"cannot listen on {host}:{port}", why, "choose another --grpc-port") from error
     return held
+
+
+def addresses(job: ServeJob, listener: socket.socket) -> tuple[str, str]:
+    """The URLs of HTTP and gRPC, for people to copy."""
+    end = "s" if job.tls else ""
+    return _url("http" + end, *listener.getsockname()[:2]), _url("grpc" + end, *job.grpc_address)
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

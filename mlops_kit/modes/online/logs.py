@@ -7,7 +7,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
-FORMATS = ("text", "json")
+from mlops_kit.modes.online.log_format import LogFormat
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What would begin another line, or move the cursor of whoever reads it."""
@@ -16,10 +16,13 @@ MOST_PLACES = 12
 """Of a traceback, from the innermost on."""
 
 
-def set_up_logging(form: str) -> None:
-    """`form` is one of FORMATS."""
+def set_up_logging(form: LogFormat) -> None:
+    """On stderr, in place of what was set up before.
+
+    What a line is given as `extra={"facts": {…}}` are fields of their own in JSON; its text says the same.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
+    handler.setFormatter(_JsonFormatter() if form is LogFormat.json else _TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # Uvicorn tells of every start and stop in lines of its own.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -43,6 +46,7 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "process": record.process,
             "message": _message(record),
+            **getattr(record, "facts", {}),
         }
         if error := _error_of(record):
             document["exception"] = _origin(error)

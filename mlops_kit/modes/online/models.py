@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mlops_kit.errors import BundleError, ModelNotFoundError, NotReadyError, suggestion
-from mlops_kit.loading import load
+from mlops_kit.errors import ModelNotFoundError, NotReadyError, suggestion
 from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.loaded_model import LoadedModel, load_model
 from mlops_kit.modes.online.metrics.counters import ModelMeter
 from mlops_kit.modes.online.served_model import ServedModel
 from mlops_kit.modes.online.traffic import Traffic
-from mlops_kit.parity import check_goldens
-from mlops_kit.predictor import Predictor
 
 DRAIN_LOOK_S = 0.02
 
@@ -23,7 +21,7 @@ class Slot:
     name: str
     meter: ModelMeter
     model: ServedModel | None = None
-    prepared: Predictor | None = None
+    prepared: LoadedModel | None = None
     refusal: str = ""
 
 
@@ -72,20 +70,20 @@ class Models:
 
         Raises BundleError or UsageError.
         """
-        predictor = await asyncio.to_thread(_load, path)
-        self.slot(name).prepared = predictor
-        return _digest(predictor)
+        loaded = await asyncio.to_thread(load_model, path)
+        self.slot(name).prepared = loaded
+        return loaded.digest
 
     def switch(self, name: str) -> ServedModel:
         """Let what was prepared answer from now on. The one before answers what it has begun."""
         slot = self.slot(name)
-        predictor, before = slot.prepared, slot.model
-        if predictor is None:
+        loaded, before = slot.prepared, slot.model
+        if loaded is None:
             raise ValueError(f"nothing is prepared for {name}")
         slot.prepared, slot.refusal = None, ""
-        if before and before.digest == _digest(predictor):
+        if before and before.digest == loaded.digest:
             return before
-        slot.model = ServedModel(name, predictor, self._limits, slot.meter, self._traffic)
+        slot.model = ServedModel(name, loaded, self._limits, slot.meter, self._traffic)
         if before:
             drain = asyncio.create_task(_drain(before))
             self._drains.add(drain)
@@ -100,19 +98,6 @@ class Models:
     async def drain(self) -> None:
         """Wait until every request is answered."""
         await asyncio.gather(*(_drain(slot.model) for slot in self if slot.model), *self._drains)
-
-
-def _load(path: str) -> Predictor:
-    predictor = load(path)
-    bundle = predictor.bundle
-    comparison = check_goldens(predictor)
-    if bundle and not comparison.is_within(bundle.manifest.parity.tolerance):
-        raise BundleError("goldens.parquet", "the model does not give its golden answers on this machine")
-    return predictor
-
-
-def _digest(predictor: Predictor) -> str:
-    return predictor.bundle.digest if predictor.bundle else ""
 
 
 async def _drain(model: ServedModel) -> None:

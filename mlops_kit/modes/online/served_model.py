@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_kit.modes.online.batcher import Answer, Batcher, Feeds
+from mlops_kit.modes.online.batch import Answer, Feeds
+from mlops_kit.modes.online.batcher import Batcher
 from mlops_kit.modes.online.limits import Limits
+from mlops_kit.modes.online.loaded_model import LoadedModel
 from mlops_kit.modes.online.metrics.counters import ModelMeter
 from mlops_kit.modes.online.traffic import Traffic
-from mlops_kit.predictor import Predictor
 from mlops_kit.schema import Array, Columns
 
 
@@ -25,16 +26,16 @@ class ServedModel:
     """A predictor with a queue before it. Made and used on one event loop."""
 
     def __init__(
-        self, name: str, predictor: Predictor, limits: Limits, meter: ModelMeter, traffic: Traffic
+        self, name: str, loaded: LoadedModel, limits: Limits, meter: ModelMeter, traffic: Traffic
     ) -> None:
-        if predictor.bundle is None:
-            raise ValueError("only bundles are served")
+        predictor = loaded.predictor
         self.name = name
         self.predictor = predictor
         self.signature = predictor.signature
-        self.digest = predictor.bundle.digest
+        self.digest = loaded.digest
         self.version = self.digest.removeprefix("sha256:")[:12]
         """What protocols that have versions call it: the beginning of the digest."""
+        self.golden = loaded.golden
         self.loaded_at = time.time()
         self.meter = meter
         self._traffic = traffic

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mlops_kit.errors import DeadlineError, InputError, OverloadedError
-from mlops_kit.modes.online.batcher import Answer, Batcher
+from mlops_kit.modes.online.batch import Answer
+from mlops_kit.modes.online.batcher import Batcher
 from mlops_kit.schema import Array
 
 pytestmark = pytest.mark.anyio
@@ -141,6 +142,14 @@ async def test_a_delay_that_is_asked_for_does_not_outlast_the_deadline() -> None
     with pytest.raises(DeadlineError):
         await asyncio.wait_for(batcher.submit(feeds_of(1), 1, soon(0.05)), 20)
     assert model.batches == []
+
+
+async def test_a_delay_that_is_asked_for_ends_when_the_batch_is_full() -> None:
+    model = Model()
+    batcher = batcher_of(model, max_rows=4, max_delay_s=60)
+    futures = [batcher.submit(feeds_of(*range(i)), i, soon(60)) for i in (1, 2, 1)]
+    await asyncio.wait_for(asyncio.gather(*futures), 20)
+    assert model.batches == [4]
 
 
 async def test_an_earlier_deadline_is_kept_during_a_run_and_makes_room() -> None:

@@ -163,23 +163,29 @@ def test_a_file_that_others_can_read_is_warned_of(tmp_path: Path, bundle: Path) 
     assert KEY not in said
 
 
+TLS = Tls(Path(), Path())
+OPEN, PLAIN = "--api-key-file", "unencrypted"
+
+
 @pytest.mark.parametrize(
-    ("address", "keys", "tls", "warning"),
+    ("address", "keys", "tls", "warnings"),
     [
-        ("127.0.0.1", (), None, None),
-        ("::1", (), None, None),
-        ("0.0.0.0", (), None, "--api-key-file"),
-        ("::", (), None, "--api-key-file"),
-        ("192.168.1.1", (b"key",), None, "unencrypted"),
-        ("fe80::1%eth0", (b"key",), Tls(Path(), Path()), None),
+        ("127.0.0.1", Keys(), None, []),
+        ("::1", Keys(), None, []),
+        ("0.0.0.0", Keys(), None, [OPEN]),
+        ("::", Keys(), TLS, [OPEN]),
+        ("192.168.1.1", Keys((b"key",)), None, [PLAIN]),
+        ("192.168.1.1", Keys(admin_keys=(b"key",)), None, [OPEN, PLAIN]),
+        ("192.168.1.1", Keys(admin_keys=(b"key",)), TLS, [OPEN]),
+        ("fe80::1%eth0", Keys((b"key",)), TLS, []),
     ],
 )
 def test_what_others_can_reach_is_warned_of(
-    address: str, keys: tuple[bytes, ...], tls: Tls | None, warning: str | None
+    address: str, keys: Keys, tls: Tls | None, warnings: list[str]
 ) -> None:
-    found = exposures(address, Keys(keys), tls)
-    assert len(found) == (warning is not None)
-    assert all(warning and warning in text for text in found)
+    found = exposures(address, keys, tls)
+    assert len(found) == len(warnings)
+    assert all(warning in text for warning, text in zip(warnings, found, strict=True))
 
 
 def encrypted(tmp_path: Path, key: Path) -> Path:

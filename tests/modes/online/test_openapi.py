@@ -11,8 +11,8 @@ import pytest
 from openapi_spec_validator import validate
 
 import mlops_kit
+from mlops_kit.modes.online.golden_row import read_golden_row
 from mlops_kit.modes.online.http.paths import is_open
-from mlops_kit.modes.online.pages.golden_row import read_golden_row
 from mlops_kit.modes.online.pages.model_view import ModelView
 from mlops_kit.modes.online.pages.openapi.description import describe_api
 from tests.modes.online.mixed_bundle import COLUMNS, GOLDEN_ROW, HOSTILE, write_mixed_bundle

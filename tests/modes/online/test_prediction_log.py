@@ -18,7 +18,7 @@ import pytest
 import mlops_kit
 from mlops_kit.errors import UsageError
 from mlops_kit.frames import columns_of
-from mlops_kit.modes.online.batcher import Answer, Feeds
+from mlops_kit.modes.online.batch import Answer, Feeds
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.metrics.exposition import render_metrics
 from mlops_kit.modes.online.metrics.layout import Layout

@@ -1,64 +1,22 @@
-"""Workers that die, are replaced, and change their models, under load."""
+"""Workers that die, are replaced and stop, under load."""
 
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import mlflow
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from mlops_kit.modes.memory import resident_memory
-from tests.bundles import NAMES, WEIGHTS, write_bundle
+from tests.bundles import slow_graph, write_bundle
+from tests.modes.online.asking import BODY, kill, metrics_of, state_of, until
 from tests.modes.online.load import constant_load
-from tests.modes.online.server import ADMIN_KEY, RunningServer, serving
-
-ROW = dict.fromkeys(NAMES, 1.0)
-BODY: dict[str, object] = {"inputs": ROW}
-PATIENCE_S = 30
+from tests.modes.online.server import serving
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "tiny")
-
-
-@pytest.fixture
-def admin_keys(tmp_path: Path) -> tuple[str, Path]:
-    path = tmp_path / "admin-keys"
-    path.write_text(ADMIN_KEY + "\n")
-    return "--admin-key-file", path
-
-
-def until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def metrics_of(server: RunningServer) -> dict[tuple[str, ...], float]:
-    """Name and label values, in the order of the labels' names → value."""
-    text = httpx.get(f"{server.url}/metrics").text
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def link(target: Path, to: Path) -> None:
-    """As a publisher switches it."""
-    to.with_suffix(".new").symlink_to(target)
-    to.with_suffix(".new").rename(to)
-
-
-def answer(server: RunningServer) -> object:
-    return httpx.post(f"{server.url}/invocations", json=BODY).json()
 
 
 def test_a_killed_worker_loses_only_its_own_requests_and_is_replaced(bundle: Path) -> None:
@@ -102,115 +60,26 @@ def test_metrics_speak_for_all_workers(bundle: Path) -> None:
         assert metrics[("mlkit_process_resident_memory_bytes", "worker-1")] > 1e7
 
 
-def test_a_watched_link_is_followed_without_a_failed_request(tmp_path: Path, bundle: Path) -> None:
-    other = write_bundle(tmp_path / "other", weights=WEIGHTS * 2)
-    current = tmp_path / "current"
-    current.symlink_to(bundle)
-    with serving(f"eta={current}", "--workers", 2, "--watch") as server:
-        before = answer(server)
-        with constant_load(f"{server.url}/invocations", BODY) as outcomes:
-            link(other, current)
-            until(lambda: len(outcomes.answers) == 2)
-        assert not outcomes.failed, outcomes.counts
-        assert answer(server) != before
+def test_a_worker_that_is_gone_is_not_ready_and_the_others_are(tmp_path: Path, bundle: Path) -> None:
+    def ready() -> int:
+        return sum(metrics_of(server)[("mlkit_worker_ready", f"worker-{number}")] for number in range(2))
+
+    with serving(bundle, "--workers", 2) as server:
+        assert ready() == 2
+        bundle.rename(tmp_path / "away")
+        write_bundle(bundle, slow_graph())  # the one in its place takes minutes to load it
+        kill(server, server.workers[0])
+        until(lambda: ready() == 1)
+        assert httpx.get(f"{server.url}/v2/health/ready").status_code == 200
 
 
-def test_a_registry_alias_is_followed(tmp_path: Path, bundle: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    client = mlflow.MlflowClient(uri)
-    client.create_registered_model("eta")
-    for number, weights in enumerate((WEIGHTS, WEIGHTS * 2), start=1):
-        version = write_bundle(tmp_path / f"v{number}", weights=weights)
-        client.create_model_version("eta", str(version))
-    client.set_registered_model_alias("eta", "champion", "1")
-    with serving("eta=models:/eta@champion", "--watch", MLFLOW_TRACKING_URI=uri) as server:
-        before = answer(server)
-        client.set_registered_model_alias("eta", "champion", "2")
-        until(lambda: metrics_of(server)[("mlkit_reloads_total", "eta")] == 1)
-        assert answer(server) != before
-
-
-def test_a_bad_bundle_is_refused_and_the_old_one_goes_on_visibly(tmp_path: Path, bundle: Path) -> None:
-    bad = write_bundle(tmp_path / "bad", weights=WEIGHTS * 2)
-    (bad / "model.onnx").write_bytes(b"nothing")
-    current = tmp_path / "current"
-    current.symlink_to(bundle)
-    with serving(f"eta={current}", "--workers", 2, "--watch") as server:
-        before = answer(server)
-        link(bad, current)
-        until(lambda: metrics_of(server)[("mlkit_refused_reloads_total", "eta")] == 1)
-        metadata = httpx.get(f"{server.url}/v2/models/eta").json()
-        assert "model.onnx" in metadata["parameters"]["refused"]
-        assert answer(server) == before
-        link(bundle, current)
-        until(lambda: "refused" not in httpx.get(f"{server.url}/v2/models/eta").json()["parameters"])
-        assert "is refused, the old one goes on" in server.stop()[1]
-
-
-def test_a_change_that_meets_no_worker_is_taken_by_the_next_one(tmp_path: Path, bundle: Path) -> None:
-    other = write_bundle(tmp_path / "other", weights=WEIGHTS * 2)
-    current = tmp_path / "current"
-    current.symlink_to(bundle)
-    with serving(f"eta={current}", "--watch") as server:
-        before = answer(server)
-        os.kill(server.workers[0], signal.SIGKILL)
-        link(other, current)
-        until(lambda: answer(server) != before)
-        assert server.stop()[0] == 0
-
-
-def test_two_hundred_reloads_under_load_fail_no_request_and_keep_no_memory(
-    tmp_path: Path, bundle: Path, admin_keys: tuple[str, Path]
-) -> None:
-    other = write_bundle(tmp_path / "other", weights=WEIGHTS * 2)
-    current = tmp_path / "current"
-    current.symlink_to(bundle)
-    with serving(f"eta={current}", *admin_keys) as server:
-        (worker,) = server.workers
-        sizes = []
-        with constant_load(f"{server.url}/invocations", BODY, clients=2) as outcomes, server.admin() as client:
-            for index in range(200):
-                link((other, bundle)[index % 2], current)
-                assert client.post("/v2/repository/models/eta/load").status_code == 200
-                if index >= 50:
-                    sizes.append(resident_memory(str(worker)))
-        assert not outcomes.failed, outcomes.counts
-        assert len(outcomes.answers) == 2
-        assert metrics_of(server)[("mlkit_reloads_total", "eta")] == 200
-        early, late = sorted(sizes[:50])[25], sorted(sizes[-50:])[25]
-        assert late < early * 1.1
-
-
-def test_a_client_loads_only_what_is_below_the_model_root(
-    tmp_path: Path, bundle: Path, admin_keys: tuple[str, Path]
-) -> None:
-    root = tmp_path / "root"
-    write_bundle(root / "other", weights=WEIGHTS * 2)
-    (root / "escape").symlink_to(bundle)
-    with serving(bundle, "--model-root", root, *admin_keys) as server, server.admin() as client:
-        before = answer(server)
-        for path in ("../tiny", str(bundle), "escape", "nothing", "\0", "x" * 10_000):
-            refused = client.post("/v2/repository/models/tiny/load", json={"parameters": {"path": path}})
-            assert refused.status_code == 400, path
-        assert answer(server) == before
-        client.post("/v2/repository/models/tiny/load", json={"parameters": {"path": "other"}}).raise_for_status()
-        assert answer(server) != before
-
-
-def test_nobody_loads_a_model_without_an_admin_key(bundle: Path, admin_keys: tuple[str, Path]) -> None:
-    for words, status in (((), 403), (admin_keys, 401)):
-        with serving(bundle, *words) as server:
-            assert httpx.post(f"{server.url}/v2/repository/models/tiny/load").status_code == status
-
-
-def test_without_a_model_root_no_path_is_taken(bundle: Path, admin_keys: tuple[str, Path]) -> None:
-    with serving(bundle, *admin_keys) as server, server.admin() as client:
-        refused = client.post("/v2/repository/models/tiny/load", json={"parameters": {"path": str(bundle)}})
-        assert refused.status_code == 400
-        assert "--model-root" in refused.json()["error"]
-
-
-def test_the_index_names_every_model_with_its_state(bundle: Path) -> None:
-    with serving(bundle) as server:
-        (entry,) = httpx.post(f"{server.url}/v2/repository/index").json()
-        assert (entry["name"], entry["state"], entry["reason"]) == ("tiny", "READY", "")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_one_line_says_what_is_served_and_where(bundle: Path, form: str) -> None:
+    with serving(f"eta={bundle}", "--workers", 2, "--log-format", form) as server:
+        digest = state_of(server, "eta")["digest"]
+        (line,) = [line for line in server.stop()[1].splitlines() if "ready" in line]
+        grpc = f"grpc://{server.grpc_address}"
+        assert f"ready at {server.url} and {grpc}: eta ({digest}); workers: 2" in line
+        if form == "json":
+            expected = {"http": server.url, "grpc": grpc, "models": {"eta": digest}, "workers": 2}
+            assert json.loads(line).items() >= expected.items()

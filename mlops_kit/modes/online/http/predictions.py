@@ -3,7 +3,7 @@
 import time
 
 from mlops_kit.errors import InputError
-from mlops_kit.modes.online.batcher import Answer
+from mlops_kit.modes.online.batch import Answer
 from mlops_kit.modes.online.http.messages import Headers, Receive, Response, Scope, header, whole_number
 from mlops_kit.modes.online.http.reading import BodyReader
 from mlops_kit.modes.online.limits import Limits

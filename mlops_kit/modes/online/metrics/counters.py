@@ -41,8 +41,17 @@ class SharedCounters:
         return memoryview(self._memory)[first : first + self.layout.length * SIZE].cast("d")
 
     def are_workers_ready(self) -> bool:
-        """Whether each of them has loaded its models, or a process that had its slot before."""
-        return all(self.slot(index)[self.layout.is_ready] for index in range(self._slots - 1))
+        """Whether all of them have loaded their models, which the supervisor says in its slot.
+
+        One that dies takes nothing from it: the one in its place takes no connections before it is ready.
+        """
+        return bool(self.slot(self._slots - 1)[self.layout.is_ready])
+
+    def forget(self, index: int) -> None:
+        """What a process that is gone does no more: it holds no memory, keeps no queue and is not ready."""
+        slot, layout = self.slot(index), self.layout
+        for place in (layout.memory, layout.is_ready, *(model.queued for model in layout.models.values())):
+            slot[place] = 0
 
     def read(self) -> Array:
         """All of them as they are now: shape (slots, length)."""

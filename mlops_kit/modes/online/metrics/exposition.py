@@ -3,7 +3,7 @@
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
@@ -12,8 +12,30 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from mlops_kit.modes.online.metrics.counters import SharedCounters
-from mlops_kit.modes.online.metrics.layout import DOORS, STAGES, STATUSES, Histogram
+from mlops_kit.modes.online.metrics.layout import DOORS, OUTCOMES, STAGES, Histogram, Layout, ModelLayout
 from mlops_kit.schema import Array
+
+Family = type[CounterMetricFamily] | type[GaugeMetricFamily]
+
+OF_MODELS: tuple[tuple[Family, str, str, Callable[[ModelLayout], int]], ...] = (
+    (CounterMetricFamily, "mlkit_rows", "Rows that were predicted.", lambda of: of.rows),
+    (GaugeMetricFamily, "mlkit_queued_requests", "Requests that wait now.", lambda of: of.queued),
+    (CounterMetricFamily, "mlkit_reloads", "Bundles that replaced another.", lambda of: of.reloads),
+    (
+        CounterMetricFamily, "mlkit_refused_reloads", "Bundles that were refused; the one before goes on.",
+        lambda of: of.refusals,
+    ),
+)  # fmt: skip
+"""One number for each model, and its place."""
+
+OF_PROCESSES: tuple[tuple[str, str, Callable[[Layout], int]], ...] = (
+    ("mlkit_process_resident_memory_bytes", "Memory of each process.", lambda of: of.memory),
+    ("mlkit_process_start_time_seconds", "When each process started, in Unix time.", lambda of: of.started_at),
+)
+
+OF_THE_SERVER: tuple[tuple[str, str, Callable[[Layout], int]], ...] = (
+    ("mlkit_worker_restarts", "Workers that died and were replaced.", lambda of: of.restarts),
+)
 
 
 def render_metrics(counters: SharedCounters, digests: Mapping[str, str], accept: str) -> tuple[bytes, str]:
@@ -35,67 +57,64 @@ class _Reading(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Every family."""
+        yield from self._of_requests()
         yield from self._of_models()
         yield from self._of_processes()
 
-    def _of_models(self) -> Iterator[Metric]:
+    def _of_requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
             "mlkit_requests", "Requests, by their outcome.", labels=("model", "door", "status")
+        )
+        rejected = CounterMetricFamily(
+            "mlkit_rejected", "Requests refused because the queue was full.", labels=("model",)
         )
         stages = HistogramMetricFamily(
             "mlkit_request_seconds",
             "Where answered requests spent their time: waiting, being assembled, in the model, and in total.",
             labels=("model", "stage"),
         )
-        batches = HistogramMetricFamily("mlkit_batch_rows", "Rows in a run of the model.", labels=("model",))
-        rows = CounterMetricFamily("mlkit_rows", "Rows that were predicted.", labels=("model",))
-        rejected = CounterMetricFamily(
-            "mlkit_rejected", "Requests refused because the queue was full.", labels=("model",)
-        )
-        queued = GaugeMetricFamily("mlkit_queued_requests", "Requests that wait now.", labels=("model",))
-        reloads = CounterMetricFamily("mlkit_reloads", "Bundles that replaced another.", labels=("model",))
-        refusals = CounterMetricFamily(
-            "mlkit_refused_reloads", "Bundles that were refused; the one before goes on.", labels=("model",)
-        )
-        info = GaugeMetricFamily("mlkit_model_info", "Which bundle answers.", labels=("model", "digest"))
         for name, places in self._layout.models.items():
-            for door in DOORS:
-                for status in STATUSES:
-                    if count := self._totals[places.request(door, status)]:
-                        requests.add_metric((name, door, str(status)), count)
+            for door, status in OUTCOMES:
+                if count := self._totals[places.request(door, status)]:
+                    requests.add_metric((name, door, str(status)), count)
+            rejected.add_metric((name,), sum(self._totals[places.request(door, 429)] for door in DOORS))
             for stage in STAGES:
                 stages.add_metric((name, stage), *self._histogram(places.stages[stage]))
+        yield from (requests, rejected, stages)
+
+    def _of_models(self) -> Iterator[Metric]:
+        for family, metric, text, place in OF_MODELS:
+            numbers = family(metric, text, labels=("model",))
+            for name, places in self._layout.models.items():
+                numbers.add_metric((name,), self._totals[place(places)])
+            yield numbers
+        batches = HistogramMetricFamily("mlkit_batch_rows", "Rows in a run of the model.", labels=("model",))
+        for name, places in self._layout.models.items():
             batches.add_metric((name,), *self._histogram(places.batches))
-            rows.add_metric((name,), self._totals[places.rows])
-            rejected.add_metric((name,), sum(self._totals[places.request(door, 429)] for door in DOORS))
-            queued.add_metric((name,), self._totals[places.queued])
-            reloads.add_metric((name,), self._totals[places.reloads])
-            refusals.add_metric((name,), self._totals[places.refusals])
-            if name in self._digests:
-                info.add_metric((name, self._digests[name]), 1)
-        yield from (requests, stages, batches, rows, rejected, queued, reloads, refusals, info)
+        info = GaugeMetricFamily("mlkit_model_info", "Which bundle answers.", labels=("model", "digest"))
+        for model in self._digests.items():
+            info.add_metric(model, 1)
+        yield from (batches, info)
 
     def _of_processes(self) -> Iterator[Metric]:
-        memory = GaugeMetricFamily(
-            "mlkit_process_resident_memory_bytes", "Memory of each process.", labels=("process",)
-        )
-        started = GaugeMetricFamily(
-            "mlkit_process_start_time_seconds", "When each process started, in Unix time.", labels=("process",)
-        )
-        last = len(self._slots) - 1
-        for index, slot in enumerate(self._slots):
-            process = "supervisor" if index == last else f"worker-{index}"
-            memory.add_metric((process,), slot[self._layout.memory])
-            started.add_metric((process,), slot[self._layout.started_at])
-        restarts = CounterMetricFamily(
-            "mlkit_worker_restarts", "Workers that died and were replaced.", self._totals[self._layout.restarts]
-        )
-        dropped = CounterMetricFamily(
+        workers = [f"worker-{index}" for index in range(len(self._slots) - 1)]
+        for metric, text, place in OF_PROCESSES:
+            numbers = GaugeMetricFamily(metric, text, labels=("process",))
+            for name, slot in zip((*workers, "supervisor"), self._slots, strict=True):
+                numbers.add_metric((name,), slot[place(self._layout)])
+            yield numbers
+        ready = GaugeMetricFamily("mlkit_worker_ready", "Whether each worker answers.", labels=("process",))
+        for name, slot in zip(workers, self._slots[:-1], strict=True):
+            ready.add_metric((name,), slot[self._layout.is_ready])
+        yield ready
+        for metric, text, place in OF_THE_SERVER:
+            yield CounterMetricFamily(metric, text, self._totals[place(self._layout)])
+        losses = CounterMetricFamily(
             "mlkit_prediction_log_dropped", "Answered requests that are not in the log.", labels=("reason",)
         )
         for reason, place in self._layout.losses.items():
-            dropped.add_metric((reason,), self._totals[place])
-        yield from (memory, started, restarts, dropped)
+            losses.add_metric((reason,), self._totals[place])
+        yield losses
 
     def _histogram(self, histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
         counts = self._totals[histogram.first : histogram.sum_at]

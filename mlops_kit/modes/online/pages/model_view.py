@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops_kit.modes.online.pages.golden_row import GoldenRow
+from mlops_kit.modes.online.golden_row import GoldenRow
 from mlops_kit.schema import Column, Output, Signature
 
 

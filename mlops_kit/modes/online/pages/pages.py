@@ -1,13 +1,11 @@
 """The routes of the pages, and of what they read."""
 
-import asyncio
 from functools import partial
 
 import orjson
 
 from mlops_kit.modes.online.http.messages import JSON, Handler, Receive, Response, Scope
 from mlops_kit.modes.online.models import Models, Slot
-from mlops_kit.modes.online.pages.golden_row import GoldenRow, read_golden_row
 from mlops_kit.modes.online.pages.model_view import ModelView
 from mlops_kit.modes.online.pages.openapi.description import describe_api
 from mlops_kit.modes.online.pages.static_files import cached, read_static_files, unless_known
@@ -25,7 +23,6 @@ class Pages:
         self._version = version
         self._needs_key = needs_key
         self._files = read_static_files()
-        self._goldens: dict[str, tuple[str, GoldenRow]] = {}
 
     @property
     def public_routes(self) -> dict[str, Handler]:
@@ -40,35 +37,25 @@ class Pages:
         return {"/openapi.json": self._describe_api, "/models": self._list_models}
 
     async def _describe_api(self, scope: Scope, _receive: Receive) -> Response:
-        views = [await self._view(slot, slot.model) for slot in self._models if slot.model]
+        views = [_view(slot, slot.model) for slot in self._models if slot.model]
         document = describe_api(views, self._version, needs_key=self._needs_key)
         return unless_known(scope, cached(orjson.dumps(document), JSON))
 
     async def _list_models(self, scope: Scope, _receive: Receive) -> Response:
         listed = [
-            (await self._view(slot, slot.model)).to_json()
+            _view(slot, slot.model).to_json()
             if slot.model
             else {"name": slot.name, "is_ready": False, "refusal": slot.refusal}
             for slot in self._models
         ]
         return unless_known(scope, cached(orjson.dumps({"models": listed}), JSON))
 
-    async def _view(self, slot: Slot, model: ServedModel) -> ModelView:
-        golden = await self._golden(model)
-        return ModelView(
-            slot.name, model.version, model.digest, model.loaded_at, slot.refusal, model.signature, golden
-        )
-
-    async def _golden(self, model: ServedModel) -> GoldenRow:
-        """Read once for each bundle."""
-        digest, golden = self._goldens.get(model.name, ("", None))
-        if golden is None or digest != model.digest:
-            if model.predictor.bundle is None:
-                raise ValueError("only bundles are served")
-            golden = await asyncio.to_thread(read_golden_row, model.predictor.bundle)
-            self._goldens[model.name] = (model.digest, golden)
-        return golden
-
 
 async def _send_file(response: Response, scope: Scope, _receive: Receive) -> Response:
     return unless_known(scope, response)
+
+
+def _view(slot: Slot, model: ServedModel) -> ModelView:
+    return ModelView(
+        slot.name, model.version, model.digest, model.loaded_at, slot.refusal, model.signature, model.golden
+    )

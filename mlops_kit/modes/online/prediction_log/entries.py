@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mlops_kit.modes.online.batcher import Feeds
+from mlops_kit.modes.online.batch import Feeds
 from mlops_kit.schema import Array, Column, Signature, Tensor
 
 

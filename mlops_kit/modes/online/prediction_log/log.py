@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mlops_kit.modes.online.batcher import Answer
+from mlops_kit.modes.online.batch import Answer
 from mlops_kit.modes.online.metrics.layout import LOSSES
 from mlops_kit.modes.online.prediction_log.entries import Entry, frame_of_entries
 from mlops_kit.modes.online.prediction_log.parts import write_part

@@ -1,6 +1,7 @@
 """What the supervisor and a worker tell each other: one JSON document a line, over a socket that both inherit."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -42,11 +43,15 @@ class Switch(Message, frozen=True):
 
 
 class Stop(Message, frozen=True):
-    """To a worker: answer what has begun, and end."""
+    """To a worker: answer what has begun, for `drain_s` at most, and end."""
+
+    drain_s: float
 
 
 class Ready(Message, frozen=True):
-    """From a worker: all models are loaded."""
+    """From a worker: all models are loaded. `digests` are those of their bundles, by name."""
+
+    digests: Mapping[str, str]
 
 
 class Prepared(Message, frozen=True):
@@ -79,10 +84,12 @@ class LoadDone(Message, frozen=True):
     refusal: Facts | None = None
 
 
-Any = Start | Prepare | Switch | Stop | Ready | Prepared | Refused | LoadAsked | LoadDone
+AnyMessage = Start | Prepare | Switch | Stop | Ready | Prepared | Refused | LoadAsked | LoadDone
 
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
-_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Any, dec_hook=lambda _kind, text: Path(text))
+_DECODER: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(
+    AnyMessage, dec_hook=lambda _kind, text: Path(text)
+)
 
 
 class Channel:
@@ -97,12 +104,12 @@ class Channel:
         """Speak over a connected socket."""
         return Channel(*await asyncio.open_connection(sock=end, limit=MOST_BYTES))
 
-    def send(self, message: Any) -> None:
+    def send(self, message: AnyMessage) -> None:
         """Without waiting; to nobody, if the other end is gone."""
         if not self._writer.is_closing():
             self._writer.write(_ENCODER.encode(message) + b"\n")
 
-    async def receive(self) -> AsyncIterator[Any]:
+    async def receive(self) -> AsyncIterator[AnyMessage]:
         """Messages until the other end is gone."""
         while True:
             try:
@@ -113,6 +120,8 @@ class Channel:
                 return
             yield _DECODER.decode(line)
 
-    def close(self) -> None:
-        """Say no more."""
+    async def close(self) -> None:
+        """Say no more, once what was said is on its way."""
         self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()

@@ -1,58 +1,52 @@
 """Where a served bundle comes from, and whether there is another one by now."""
 
 import os
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlops_kit.bundle import mlflow_registry
-from mlops_kit.errors import UsageError
+from mlops_kit.bundle.files import read_limited
+from mlops_kit.bundle.locate import Located, locate_bundle
+from mlops_kit.bundle.manifest import FILE_NAME as MANIFEST
+from mlops_kit.bundle.manifest import MAX_BYTES, parse_manifest
+from mlops_kit.errors import BundleError, UsageError
 
 
+@dataclass(frozen=True, slots=True)
 class PathReference:
     """A directory, an archive, or a link to one, such as `current`."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    text: str
 
     def identify(self) -> str:
-        """Changes when there is something new. Raises UsageError if nothing is there."""
+        """Changes when there is something new, and while that is copied. Raises UsageError if nothing is there."""
         path = Path(os.path.realpath(self.text))
         try:
-            found = (path / "manifest.json" if path.is_dir() else path).stat()
+            first, *others = _parts(path)
+            stamps = [_stamp(first), *(_stamp(part) if os.path.lexists(part) else "" for part in others)]
         except OSError as error:
             why = error.strerror or str(error)
             raise UsageError(f"{self.text}: no such bundle", why, "mlkit export makes one") from error
-        return f"{path}:{found.st_ino}:{found.st_mtime_ns}:{found.st_size}"
+        return f"{path}:{stamps}"
 
-    def fetch(self) -> str:
-        """A path that stays the same while links change."""
-        return os.path.realpath(self.text)
-
-    def keep(self, _path: str) -> None:
-        """Nothing of it is ours to remove."""
+    def fetch(self) -> Located:
+        """A directory that stays the same while links change. Raises what locate_bundle does."""
+        return locate_bundle(os.path.realpath(self.text))
 
 
+@dataclass(frozen=True, slots=True)
 class RegistryReference:
     """An MLflow URI: `models:/name@champion`, `models:/name/3`, `runs:/id/path`."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self._fetched: dict[str, tempfile.TemporaryDirectory[str]] = {}
+    text: str
 
     def identify(self) -> str:
         """The version behind an alias. Raises UsageError if the registry does not have it."""
         return mlflow_registry.resolve_alias(self.text)
 
-    def fetch(self) -> str:
-        """A folder with its files, which stays until another one is kept."""
-        fetched = mlflow_registry.download(self.text)
-        self._fetched[fetched.name] = fetched
-        return fetched.name
-
-    def keep(self, path: str) -> None:
-        """Remove what was fetched besides."""
-        for other in self._fetched.keys() - {path}:
-            self._fetched.pop(other).cleanup()
+    def fetch(self) -> Located:
+        """Its files. Raises UsageError if they are not there."""
+        return locate_bundle(self.text)
 
 
 Reference = PathReference | RegistryReference
@@ -63,11 +57,34 @@ def make_reference(text: str) -> Reference:
     return RegistryReference(text) if mlflow_registry.is_mlflow_uri(text) else PathReference(text)
 
 
-def below(root: str | None, path: str) -> str:
-    """A path that a client gives, below `--model-root`. Raises UsageError if it is not, or if there is no root."""
+def fetch_below(root: str | None, path: str) -> Located:
+    """What a client names, below `--model-root`. Raises UsageError, without the path, if that is no bundle."""
     if root is None:
         raise UsageError("no path can be given", "the server was started without --model-root")
     found = Path(os.path.realpath(Path(root) / path))
     if not found.is_relative_to(os.path.realpath(root)):
         raise UsageError("the path is not below the model root", fix="give one relative to it")
-    return str(found)
+    reference = PathReference(str(found))
+    try:
+        reference.identify()
+        return reference.fetch()
+    except UsageError as error:
+        fix = "give that of a bundle, relative to the model root"
+        raise UsageError("the path leads to no bundle", fix=fix) from error
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files that make a bundle what it is: the manifest, and as far as it can be read yet, what it names."""
+    if not path.is_dir():
+        return [path]
+    try:
+        manifest = parse_manifest(read_limited(path, MANIFEST, MAX_BYTES))
+    except BundleError:
+        return [path / MANIFEST]
+    return [path / MANIFEST, *(path / entry.name for entry in manifest.files)]
+
+
+def _stamp(path: Path) -> str:
+    """What changes with a file. The time is that of its inode, which those who copy cannot set back."""
+    found = path.lstat()
+    return f"{found.st_ino}:{found.st_size}:{found.st_ctime_ns}"

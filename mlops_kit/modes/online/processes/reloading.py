@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from mlops_kit.errors import MlkitError, NotReadyError
+from mlops_kit.bundle.locate import Located
+from mlops_kit.errors import BundleError, MlkitError, NotReadyError
 from mlops_kit.modes.facts import facts_of
-from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.metrics.layout import Layout
-from mlops_kit.modes.online.processes.messages import LoadDone, Switch
-from mlops_kit.modes.online.processes.references import below, make_reference
+from mlops_kit.modes.online.processes.followed import Followed, Following
+from mlops_kit.modes.online.processes.messages import LoadDone
+from mlops_kit.modes.online.processes.references import fetch_below
 from mlops_kit.modes.online.processes.worker_process import WorkerProcess
 
 log = logging.getLogger("mlkit.serve")
@@ -23,33 +24,25 @@ class Reloading:
 
     def __init__(
         self,
-        job: ServeJob,
+        following: Following,
+        model_root: str | None,
         workers: Callable[[], Iterable[WorkerProcess]],
         layout: Layout,
         slot: "memoryview[float]",
     ) -> None:
-        self.current: dict[str, str] = {}
-        """What workers serve: name → path."""
-        self._references = {name: make_reference(text) for name, text in job.models.items()}
-        self._model_root = job.model_root
+        self._following = following
+        self._model_root = model_root
         self._workers = workers
         self._layout = layout
         self._slot = slot
-        self._seen: dict[str, str] = {}
         self._changing = asyncio.Lock()
-
-    async def fetch_all(self) -> None:
-        """Find every bundle for the first time. Raises UsageError."""
-        for name, reference in self._references.items():
-            self._seen[name] = await asyncio.to_thread(reference.identify)
-            self.current[name] = await asyncio.to_thread(reference.fetch)
 
     async def watch(self) -> None:
         """Run for ever: load what has changed. What was refused is not tried again until it changes."""
         while True:
             await asyncio.sleep(WATCH_S)
-            for name in self._references:
-                await self._look(name)
+            for name, model in self._following.items():
+                await self._look(name, model)
 
     async def load_asked(self, ticket: int, name: str, path: str | None) -> LoadDone:
         """A client's wish."""
@@ -61,75 +54,106 @@ class Reloading:
     async def load(self, name: str, path: str | None = None) -> str:
         """Fetch a bundle anew, or take one below the model root, and let all workers serve it; returns its digest.
 
-        Raises BundleError or UsageError, and the one before goes on.
+        Raises BundleError, UsageError or NotReadyError, and the one before goes on.
         """
+        if not self._slot[self._layout.is_ready]:
+            raise NotReadyError(name)  # a worker that starts may still be reading the files of the one before
         async with self._changing:
+            # A wrong path is the client's affair: no bundle is refused.
+            below = await asyncio.to_thread(fetch_below, self._model_root, path) if path is not None else None
             try:
-                if path is None:
-                    found = await asyncio.to_thread(self._references[name].fetch)
-                else:
-                    found = below(self._model_root, path)
-                digest = await self._roll_out(name, found)
+                files = below or await asyncio.to_thread(self._following[name].reference.fetch)
+                digest = await self._roll_out(name, files, self._ready())
             except NotReadyError:
                 raise
             except MlkitError as error:
                 self._refuse(name, error)
-                self._references[name].keep(self.current[name])
                 raise
-            self.current[name] = found
-            self._references[name].keep(found)
-            self._slot[self._layout.models[name].reloads] += 1
-            log.info("model %s: %s is served from now on", name, digest)
+            self._take(name, files, digest)
             return digest
 
     async def catch_up(self, worker: WorkerProcess) -> None:
-        """A worker that was just started may have missed a change."""
+        """A worker that was just started may have missed a change, or met another bundle at the same place."""
         async with self._changing:
             try:
-                for name, path in self.current.items():
-                    if worker.loaded[name] != path:
-                        await worker.prepare(name, path)
-                        worker.switch(name, path)
+                for name, model in self._following.items():
+                    await self._align(worker, name, model)
             except MlkitError as error:
                 log.error("worker %s cannot load what the others serve: %s", worker.number, error)  # noqa: TRY400
                 worker.kill()
                 return
             worker.is_ready = True
 
-    async def _look(self, name: str) -> None:
+    async def _align(self, worker: WorkerProcess, name: str, model: Followed) -> None:
+        model.digest = model.digest or worker.digests[name]
+        if worker.digests[name] != model.digest:
+            digest = await worker.prepare(name, model.path)
+            if digest == model.digest:
+                worker.switch(name, digest)
+            else:  # Its files are not those that the others have loaded.
+                digest = await self._roll_out(name, model.files, (worker, *self._ready()))
+                self._take(name, model.files, digest)
+        if model.refusal:
+            worker.refuse(name, model.refusal)
+
+    async def _look(self, name: str, model: Followed) -> None:
         try:
-            identity = await asyncio.to_thread(self._references[name].identify)
+            seen = await asyncio.to_thread(model.reference.identify)
         except MlkitError as error:
             # A link may point nowhere for a moment.
             log.debug("model %s: %s", name, error)
             return
-        if identity == self._seen[name]:
+        if not model.settling.is_due(seen):
             return
         try:
             await self.load(name)
         except NotReadyError:
             return  # it is tried again
         except MlkitError:
-            pass  # it was told of where it was refused
-        self._seen[name] = identity
+            model.settling.settle(seen, is_taken=False)  # it was told of where it was refused
+        else:
+            model.settling.settle(seen, is_taken=True)
 
-    async def _roll_out(self, name: str, path: str) -> str:
-        """One worker goes first: what kills the process that loads it kills no other."""
-        ready = [worker for worker in self._workers() if worker.is_ready]
-        if not ready:
+    def _ready(self) -> list[WorkerProcess]:
+        return [worker for worker in self._workers() if worker.is_ready]
+
+    async def _roll_out(self, name: str, files: Located, workers: Sequence[WorkerProcess]) -> str:
+        """One worker goes first: what kills the process that loads it kills no other. Returns the digest."""
+        if not workers:
             raise NotReadyError(name)
-        first, *others = ready
-        digest = await first.prepare(name, path)
-        outcomes = await asyncio.gather(*(worker.prepare(name, path) for worker in others), return_exceptions=True)
-        for worker, outcome in zip(others, outcomes, strict=True):
-            if isinstance(outcome, BaseException) and not worker.gone.is_set():
-                raise outcome
-        for worker in (first, *others):
-            worker.switch(name, path)
+        path = str(files.directory)
+        first, *others = workers
+        try:
+            digest = await first.prepare(name, path)
+            prepared = await asyncio.gather(
+                *(worker.prepare(name, path) for worker in others), return_exceptions=True
+            )
+            for worker, outcome in zip(others, prepared, strict=True):
+                if isinstance(outcome, BaseException) and not worker.gone.is_set():
+                    raise outcome
+                if isinstance(outcome, str) and outcome != digest:
+                    raise BundleError(path, "it changed while it was loaded", "load it again when it rests")
+        except MlkitError:
+            for worker in workers:
+                worker.refuse(name, self._following[name].refusal)
+            raise
+        for worker in workers:
+            worker.switch(name, digest)
         return digest
+
+    def _take(self, name: str, files: Located, digest: str) -> None:
+        """From now on it is what all serve."""
+        model = self._following[name]
+        if digest == model.digest:
+            log.info("model %s: %s is served already", name, digest)
+        else:
+            log.info("model %s: %s is served from now on", name, digest)
+            self._slot[self._layout.models[name].reloads] += 1
+        model.files, model.digest, model.refusal = files, digest, ""
 
     def _refuse(self, name: str, error: MlkitError) -> None:
         log.error("model %s: the new bundle is refused, the old one goes on: %s", name, error)
         self._slot[self._layout.models[name].refusals] += 1
+        self._following[name].refusal = str(error)
         for worker in self._workers():
-            worker.channel.send(Switch(name, is_taken=False, refusal=str(error)))
+            worker.refuse(name, str(error))

@@ -13,8 +13,10 @@ from mlops_kit.errors import MlkitError, StoreError
 from mlops_kit.modes.facts import error_of
 from mlops_kit.modes.memory import resident_memory
 from mlops_kit.modes.online.job import ServeJob
+from mlops_kit.modes.online.listening import addresses
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.metrics.layout import Layout
+from mlops_kit.modes.online.processes.followed import Following
 from mlops_kit.modes.online.processes.messages import LoadAsked, Prepared, Ready, Refused, Start, Stop
 from mlops_kit.modes.online.processes.reloading import Reloading
 from mlops_kit.modes.online.processes.worker_process import WorkerProcess, spawn_worker
@@ -30,49 +32,57 @@ STOP_S = 5.0
 """How long a worker may take to end, beyond the time that it has to drain."""
 
 
-def supervise(job: ServeJob, listener: socket.socket) -> None:
+def supervise(job: ServeJob, listener: socket.socket, following: Following) -> None:
     """Serve on a listening socket until SIGTERM or SIGINT; then answer what has begun, and return.
 
     Raises BundleError or UsageError for a model that cannot be served.
     """
-    asyncio.run(Supervisor(job, listener).run())
+    asyncio.run(Supervisor(job, listener, following).run())
 
 
 class Supervisor:
     """Used on one event loop, once."""
 
-    def __init__(self, job: ServeJob, listener: socket.socket) -> None:
+    def __init__(self, job: ServeJob, listener: socket.socket, following: Following) -> None:
         self._job = job
         self._listener = listener
-        self._layout = Layout(list(job.models))
+        self._following = following
+        self._layout = Layout(list(following))
         self._counters = SharedCounters(self._layout, job.workers + 1)
         self._slot = self._counters.slot(job.workers)
         self._workers: dict[int, WorkerProcess] = {}
-        self._reloading = Reloading(job, self._living, self._layout, self._slot)
+        self._reloading = Reloading(following, job.model_root, self._living, self._layout, self._slot)
+        self._others: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._drained_at = 0.0
         self._failure: MlkitError | None = None
 
     async def run(self) -> None:
         """Until a signal comes. Raises the error of a worker that cannot start."""
         loop = asyncio.get_running_loop()
         for end in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(end, self._stopping.set)
-        await self._reloading.fetch_all()
+            loop.add_signal_handler(end, self._begin_stop)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             for number in range(self._job.workers):
                 tasks.create_task(self._keep(number))
-            others = [tasks.create_task(self._tick())]
+            self._background(self._tick())
             if self._job.is_watching:
-                others.append(tasks.create_task(self._reloading.watch()))
+                self._background(self._reloading.watch())
             await self._stopping.wait()
             log.info("draining")
-            for task in others:
+            for task in [*self._others]:
                 task.cancel()
             await asyncio.gather(*(self._stop(worker) for worker in self._living()))
         if self._failure:
             raise self._failure
         log.info("stopped")
+
+    def _begin_stop(self) -> None:
+        """From now on runs the one time that all have to drain."""
+        if not self._stopping.is_set():
+            self._drained_at = time.monotonic() + self._job.limits.drain_s
+            self._stopping.set()
 
     def _living(self) -> list[WorkerProcess]:
         return [*self._workers.values()]
@@ -86,6 +96,7 @@ class Supervisor:
             code = await worker.process.wait()
             worker.gone.set()
             del self._workers[number]
+            self._counters.forget(number)
             if self._stopping.is_set():
                 return
             log.error("worker %s (process %s) died (%s) and is replaced", number, worker.process.pid, code)
@@ -114,12 +125,12 @@ class Supervisor:
             return None
 
     async def _start(self, number: int, *, is_replacement: bool) -> WorkerProcess:
-        models = self._reloading.current
-        worker = await spawn_worker(number, self._listener, self._counters.fd, models)
-        worker.channel.send(Start(self._job, worker.loaded, number, is_replacement))
+        worker = await spawn_worker(number, self._listener, self._counters.fd)
+        paths = {name: model.path for name, model in self._following.items()}
+        worker.channel.send(Start(self._job, paths, number, is_replacement))
         self._workers[number] = worker
         if self._stopping.is_set():
-            worker.channel.send(Stop())
+            self._tasks.create_task(self._stop(worker))
         return worker
 
     async def _converse(self, worker: WorkerProcess) -> None:
@@ -127,18 +138,36 @@ class Supervisor:
         has_started = False
         async for message in worker.channel.receive():
             match message:
-                case Ready():
+                case Ready(digests):
                     has_started = True
-                    self._background(self._reloading.catch_up(worker))
+                    worker.digests = dict(digests)
+                    self._background(self._welcome(worker))
                 case Prepared() if worker.prepared and not worker.prepared.done():
                     worker.prepared.set_result(message)
                 case Refused(facts):
                     self._refuse_start(worker, error_of(facts))
                 case LoadAsked(ticket, name, path):
                     self._background(self._load(worker, ticket, name, path))
-        worker.channel.close()
+        await worker.channel.close()
         if not has_started and not self._stopping.is_set() and not self._slot[self._layout.restarts]:
             self._fail(StoreError("a worker ended before it was ready"))
+
+    async def _welcome(self, worker: WorkerProcess) -> None:
+        await self._reloading.catch_up(worker)
+        if self._slot[self._layout.is_ready]:
+            if worker.is_ready:
+                log.info("worker %s (process %s) is ready", worker.number, worker.process.pid)
+        elif len([one for one in self._living() if one.is_ready]) == self._job.workers:
+            self._slot[self._layout.is_ready] = 1
+            self._tell_start()
+
+    def _tell_start(self) -> None:
+        """One line, when everything is there."""
+        (http, grpc), workers = addresses(self._job, self._listener), self._job.workers
+        models = {name: model.digest for name, model in self._following.items()}
+        text = ", ".join(f"{name} ({digest})" for name, digest in models.items())
+        facts = {"http": http, "grpc": grpc, "models": models, "workers": workers}
+        log.info("ready at %s and %s: %s; workers: %s", http, grpc, text, workers, extra={"facts": facts})
 
     def _refuse_start(self, worker: WorkerProcess, error: MlkitError) -> None:
         if self._slot[self._layout.restarts]:
@@ -148,18 +177,22 @@ class Supervisor:
 
     def _fail(self, error: MlkitError) -> None:
         self._failure = self._failure or error
-        self._stopping.set()
+        self._begin_stop()
 
     async def _load(self, worker: WorkerProcess, ticket: int, name: str, path: str | None) -> None:
         worker.channel.send(await self._reloading.load_asked(ticket, name, path))
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.create_task(_guarded(work))
+        """What ends when the server is to stop."""
+        task = self._tasks.create_task(_guarded(work))
+        self._others.add(task)
+        task.add_done_callback(self._others.discard)
 
     async def _stop(self, worker: WorkerProcess) -> None:
-        worker.channel.send(Stop())
+        left_s = max(0.0, self._drained_at - time.monotonic())
+        worker.channel.send(Stop(left_s))
         try:
-            await asyncio.wait_for(worker.gone.wait(), self._job.limits.drain_s + STOP_S)
+            await asyncio.wait_for(worker.gone.wait(), left_s + STOP_S)
         except TimeoutError:
             log.warning("worker %s did not end in time and is killed", worker.number)
             worker.kill()

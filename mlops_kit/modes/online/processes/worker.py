@@ -29,8 +29,17 @@ from mlops_kit.modes.online.metrics.counters import ModelMeter, SharedCounters
 from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.prediction_log.log import PredictionLog
-from mlops_kit.modes.online.processes import messages
-from mlops_kit.modes.online.processes.messages import Channel, Prepare, Prepared, Ready, Refused, Start, Switch
+from mlops_kit.modes.online.processes.messages import (
+    Channel,
+    LoadDone,
+    Prepare,
+    Prepared,
+    Ready,
+    Refused,
+    Start,
+    Stop,
+    Switch,
+)
 from mlops_kit.modes.online.statistics import Statistics
 from mlops_kit.modes.online.traffic import Traffic
 
@@ -55,6 +64,7 @@ class Worker:
         traffic = Traffic()
         self._models = Models(meters, limits, traffic)
         self._admin = Admin(channel)
+        self._preparing: asyncio.Task[None] | None = None
         self._predictions = PredictionLog(Path(start.job.log_folder)) if start.job.log_folder else None
         self._lost_before = {place: self._slot[place] for place in layout.losses.values()}
         self._app = App(self._models, start.job, counters, self._admin, self._predictions)
@@ -65,17 +75,20 @@ class Worker:
         """Answer until told to stop, or until the supervisor is gone."""
         self._slot[self._layout.started_at] = time.time()
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             ticking = tasks.create_task(self._tick())
             conversation = tasks.create_task(self._converse())
+            loading = tasks.create_task(self._load())
             try:
-                await self._serve(tasks, conversation)
+                await self._serve(loading, conversation)
             finally:
-                ticking.cancel()
-                conversation.cancel()
-        self._channel.close()
+                for task in (ticking, conversation, loading, self._preparing):
+                    if task:
+                        task.cancel()
+        await self._channel.close()
 
-    async def _serve(self, tasks: asyncio.TaskGroup, conversation: "asyncio.Task[None]") -> None:
-        loading = tasks.create_task(self._load())
+    async def _serve(self, loading: "asyncio.Task[bool]", conversation: "asyncio.Task[float]") -> None:
+        drain_s = self._limits.drain_s
         if not self._start.is_replacement:
             await self._open()
         await asyncio.wait((loading, conversation), return_when=asyncio.FIRST_COMPLETED)
@@ -86,13 +99,11 @@ class Worker:
             gc.collect()
             gc.freeze()
             self._slot[self._layout.is_ready] = 1
-            self._channel.send(Ready())
-            await conversation
-            await self._drain()
-        else:
-            await self._http.close()
-        loading.cancel()
-        await self._grpc.stop(0)
+            self._channel.send(Ready({slot.name: slot.model.digest for slot in self._models if slot.model}))
+            drain_s = await conversation
+        elif conversation.done():
+            drain_s = conversation.result()
+        await self._drain(drain_s)
         if self._predictions:
             await asyncio.to_thread(self._predictions.close)
 
@@ -100,41 +111,44 @@ class Worker:
         await self._grpc.start()
         self._http.open(self._listener)
 
-    async def _drain(self) -> None:
+    async def _drain(self, drain_s: float) -> None:
         """Answer what has begun, for so long as is allowed. The models go on until both doors are closed."""
         self._app.health.is_draining = self._grpc.is_draining = True
+        self._slot[self._layout.is_ready] = 0
         self._admin.give_up()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.drain_s):
-                await asyncio.gather(self._http.close(), self._grpc.stop(self._limits.drain_s))
+            async with asyncio.timeout(drain_s):
+                await asyncio.gather(self._http.close(), self._grpc.stop(drain_s))
                 await self._models.drain()
+        await self._grpc.stop(0)
 
     async def _load(self) -> bool:
         try:
             for name, path in self._start.models.items():
                 await self._models.prepare(name, path)
-                model = self._models.switch(name)
-                log.info("model %s is ready (%s)", name, model.digest)
+                self._models.switch(name)
         except MlkitError as error:
             self._channel.send(Refused(facts_of(error)))
             return False
         return True
 
-    async def _converse(self) -> None:
-        """Do what is said, until Stop."""
+    async def _converse(self) -> float:
+        """Do what is said, until Stop, or until nobody says anything any more. Returns how long to drain."""
         async for message in self._channel.receive():
             match message:
                 case Prepare(name, path):
-                    await self._prepare(name, path)
+                    # Whoever is told to stop in the middle of it does not wait for its end.
+                    self._preparing = self._tasks.create_task(self._prepare(name, path))
                 case Switch(name, is_taken, refusal):
                     if is_taken:
                         self._models.switch(name)
                     else:
                         self._models.refuse(name, refusal)
-                case messages.LoadDone():
+                case LoadDone():
                     self._admin.settle(message)
-                case messages.Stop():
-                    return
+                case Stop(drain_s):
+                    return drain_s
+        return self._limits.drain_s
 
     async def _prepare(self, name: str, path: str) -> None:
         try:
@@ -172,9 +186,9 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(*map(int, sys.argv[1:])))
-    # A model's thread may be in the middle of a run that nobody waits for any more.
-    sys.stderr.flush()
-    os._exit(0)
+        # A thread may be in the middle of a run, or of loading a model, that nobody waits for any more.
+        sys.stderr.flush()
+        os._exit(0)
 
 
 if __name__ == "__main__":

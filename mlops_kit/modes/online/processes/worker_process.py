@@ -5,7 +5,6 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlops_kit.errors import BundleError
@@ -17,12 +16,12 @@ MODULE = "mlops_kit.modes.online.processes.worker"
 
 @dataclass(slots=True, eq=False)
 class WorkerProcess:
-    """`loaded` is what it has been told to serve: name → path."""
+    """`digests` are those of the bundles that it serves, by name."""
 
     number: int
     process: asyncio.subprocess.Process
     channel: Channel
-    loaded: dict[str, str]
+    digests: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     is_ready: bool = False
     prepared: "asyncio.Future[Prepared] | None" = None
@@ -42,20 +41,22 @@ class WorkerProcess:
             raise error_of(answer.refusal)
         return answer.digest
 
+    def switch(self, name: str, digest: str) -> None:
+        """Have it answer with what it has prepared."""
+        self.channel.send(Switch(name, is_taken=True))
+        self.digests[name] = digest
+
+    def refuse(self, name: str, refusal: str) -> None:
+        """Have it forget what it may have prepared; `refusal` says why it does not have the newest."""
+        self.channel.send(Switch(name, is_taken=False, refusal=refusal))
+
     def kill(self) -> None:
         """End it at once, if it has not ended."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
 
-    def switch(self, name: str, path: str) -> None:
-        """Have it answer with what it has prepared."""
-        self.channel.send(Switch(name, is_taken=True))
-        self.loaded[name] = path
 
-
-async def spawn_worker(
-    number: int, listener: socket.socket, counters: int, models: Mapping[str, str]
-) -> WorkerProcess:
+async def spawn_worker(number: int, listener: socket.socket, counters: int) -> WorkerProcess:
     """Start a process that inherits the port and the counters, and waits to be told what to be."""
     mine, theirs = socket.socketpair()
     inherited = (theirs.fileno(), listener.fileno(), counters)
@@ -63,4 +64,4 @@ async def spawn_worker(
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", MODULE, *map(str, inherited), pass_fds=inherited
         )
-    return WorkerProcess(number, process, await Channel.over(mine), dict(models))
+    return WorkerProcess(number, process, await Channel.over(mine))

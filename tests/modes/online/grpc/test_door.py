@@ -61,7 +61,7 @@ async def opened(bundle: Path, *, is_loaded: bool = True, keys: Keys = NO_KEYS) 
         await load(models, "tiny", bundle)
     with reserve("127.0.0.1", 0) as held:
         host, port = held.getsockname()
-        job = ServeJob({}, "0", (host, port), limits=limits, keys=keys)
+        job = ServeJob("0", (host, port), limits=limits, keys=keys)
         door = GrpcDoor(models, job, Statistics(models, counters))
         await door.start()
         async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
@@ -182,7 +182,8 @@ async def test_two_doors_share_a_held_port() -> None:
     models = make_models(counters, Limits())
     with reserve("127.0.0.1", 0) as held:
         host, port = held.getsockname()
-        doors = [GrpcDoor(models, ServeJob({}, "0", (host, port)), Statistics(models, counters)) for _ in range(2)]
+        job = ServeJob("0", (host, port))
+        doors = [GrpcDoor(models, job, Statistics(models, counters)) for _ in range(2)]
         for door in doors:
             await door.start()
         for door in doors:

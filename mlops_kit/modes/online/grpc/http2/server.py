@@ -16,10 +16,10 @@ from mlops_kit.modes.online.grpc.failures import BUG
 from mlops_kit.modes.online.grpc.http2.call import Call, Handler
 from mlops_kit.modes.online.grpc.http2.connection import Connection
 from mlops_kit.modes.online.grpc.http2.framing import AbortError, frame
+from mlops_kit.modes.online.listening import BACKLOG
 
 log = logging.getLogger("mlkit.serve")
 
-BACKLOG = 2048
 LOOK_S = 0.25
 """How often slow clients are looked for, and, while stopping, those that are still there."""
 

@@ -1,0 +1,27 @@
+"""A bundle in memory, which has given its golden answers. Nothing of its folder is read any more."""
+
+from dataclasses import dataclass
+
+from mlops_kit.bundle.locate import load_bundle
+from mlops_kit.errors import BundleError
+from mlops_kit.modes.online.golden_row import GoldenRow, read_golden_row
+from mlops_kit.parity import check_goldens
+from mlops_kit.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """`golden` is a row to begin with."""
+
+    predictor: Predictor
+    digest: str
+    golden: GoldenRow
+
+
+def load_model(path: str) -> LoadedModel:
+    """Load a bundle and ask it its golden rows. Raises BundleError or UsageError."""
+    bundle = load_bundle(path)
+    predictor = Predictor.of_bundle(bundle)
+    if not check_goldens(predictor).is_within(bundle.manifest.parity.tolerance):
+        raise BundleError("goldens.parquet", "the model does not give its golden answers on this machine")
+    return LoadedModel(predictor, bundle.digest, read_golden_row(bundle))
