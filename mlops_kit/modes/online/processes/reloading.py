@@ -59,10 +59,11 @@ class Reloading:
         if not self._slot[self._layout.is_ready]:
             raise NotReadyError(name)  # a worker that starts may still be reading the files of the one before
         async with self._changing:
-            # A wrong path is the client's affair: no bundle is refused.
-            below = await asyncio.to_thread(fetch_below, self._model_root, path) if path is not None else None
+            if path is not None:  # A wrong one is the client's affair: no bundle is refused.
+                files = await asyncio.to_thread(fetch_below, self._model_root, path)
             try:
-                files = below or await asyncio.to_thread(self._following[name].reference.fetch)
+                if path is None:
+                    files = await asyncio.to_thread(self._following[name].reference.fetch)
                 digest = await self._roll_out(name, files, self._ready())
             except NotReadyError:
                 raise
