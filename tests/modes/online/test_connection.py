@@ -117,9 +117,9 @@ def sockets_of(server: RunningServer) -> int:
     return sum(link.startswith("socket:") for link in links)
 
 
-def await_sockets(server: RunningServer, most: int) -> None:
+def await_sockets(server: RunningServer, is_enough: Callable[[int], bool]) -> None:
     deadline = time.monotonic() + WAIT_S
-    while sockets_of(server) > most:
+    while not is_enough(sockets_of(server)):
         assert time.monotonic() < deadline, "the server keeps a connection"
         time.sleep(0.02)
 
@@ -127,8 +127,9 @@ def await_sockets(server: RunningServer, most: int) -> None:
 def test_a_client_that_does_not_read_is_cut(server: RunningServer) -> None:
     before, requests = sockets_of(server), 6000
     with connected(server) as connection:
+        await_sockets(server, lambda open_now: open_now > before)
         connection.sendall(b"GET /v2/models/tiny HTTP/1.1\r\nhost: x\r\n\r\n" * requests)
-        await_sockets(server, before)
+        await_sockets(server, lambda open_now: open_now <= before)
         assert read_all(connection).count(b"HTTP/1.1 200") < requests
 
 

@@ -12,7 +12,7 @@ import pytest
 from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.limits import Limits
-from mlops_kit.modes.online.logs import FORMATS
+from mlops_kit.modes.online.log_format import LogFormat
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.metrics.layout import Layout
 from tests.bundles import NAMES, write_bundle
@@ -21,6 +21,7 @@ from tests.modes.online.loaded import load, make_models
 HOSTILE = "größe\r\n\x1b[2J\x85\u2028an entry that nobody wrote"
 SPEAKER = f"""
 import logging, sys
+from mlops_kit.modes.online.log_format import LogFormat
 from mlops_kit.modes.online.logs import set_up_logging
 
 def fail():
@@ -29,7 +30,7 @@ def fail():
     except ValueError as error:
         raise KeyError("secret") from error
 
-set_up_logging(sys.argv[1])
+set_up_logging(LogFormat(sys.argv[1]))
 log = logging.getLogger("mlkit.serve")
 log.warning("a name: %s", {HOSTILE!r})
 try:
@@ -39,14 +40,14 @@ except KeyError:
 """
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_an_entry_is_one_line_without_what_a_request_said(form: str) -> None:
+@pytest.mark.parametrize("form", LogFormat)
+def test_an_entry_is_one_line_without_what_a_request_said(form: LogFormat) -> None:
     said = subprocess.run([sys.executable, "-c", SPEAKER, form], check=True, capture_output=True, text=True).stderr
     warning, failure = said.splitlines()
     assert "größe" in warning
     assert warning.isprintable()
     assert "it failed" in failure
-    assert "KeyError at __main__:9 < __main__:15, after ValueError at __main__:7" in failure
+    assert "KeyError at __main__:10 < __main__:16, after ValueError at __main__:8" in failure
     assert "secret" not in said
     if form == "json":
         assert json.loads(warning)["message"] == f"a name: {HOSTILE}"
@@ -59,7 +60,7 @@ async def test_a_bug_is_told_without_the_request(tmp_path: Path, caplog: pytest.
     models = make_models(counters, Limits())
     await load(models, "tiny", write_bundle(tmp_path / "tiny"))
     nobody: Any = None
-    app = App(models, ServeJob({}, "0"), counters, nobody, None)
+    app = App(models, ServeJob("0"), counters, nobody, None)
     models.find("tiny").infer = None  # type: ignore[method-assign, assignment]
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:

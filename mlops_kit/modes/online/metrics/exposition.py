@@ -33,10 +33,6 @@ OF_PROCESSES: tuple[tuple[str, str, Callable[[Layout], int]], ...] = (
     ("mlkit_process_start_time_seconds", "When each process started, in Unix time.", lambda of: of.started_at),
 )
 
-OF_THE_SERVER: tuple[tuple[str, str, Callable[[Layout], int]], ...] = (
-    ("mlkit_worker_restarts", "Workers that died and were replaced.", lambda of: of.restarts),
-)
-
 
 def render_metrics(counters: SharedCounters, digests: Mapping[str, str], accept: str) -> tuple[bytes, str]:
     """The document, and its content type. `digests` has those of the models that are loaded."""
@@ -107,13 +103,13 @@ class _Reading(Collector):
         for name, slot in zip(workers, self._slots[:-1], strict=True):
             ready.add_metric((name,), slot[self._layout.is_ready])
         yield ready
-        for metric, text, place in OF_THE_SERVER:
-            yield CounterMetricFamily(metric, text, self._totals[place(self._layout)])
+        restarts = self._totals[self._layout.restarts]
+        yield CounterMetricFamily("mlkit_worker_restarts", "Workers that died and were replaced.", restarts)
         losses = CounterMetricFamily(
             "mlkit_prediction_log_dropped", "Answered requests that are not in the log.", labels=("reason",)
         )
-        for reason, place in self._layout.losses.items():
-            losses.add_metric((reason,), self._totals[place])
+        for reason, lost in self._layout.losses.items():
+            losses.add_metric((reason,), self._totals[lost])
         yield losses
 
     def _histogram(self, histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
