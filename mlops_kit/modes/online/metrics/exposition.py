@@ -58,11 +58,13 @@ class _Reading(Collector):
             "mlkit_refused_reloads", "Bundles that were refused; the one before goes on.", labels=("model",)
         )
         info = GaugeMetricFamily("mlkit_model_info", "Which bundle answers.", labels=("model", "digest"))
-        for name, places in self._layout.models.items():
+        models = self._layout.models.items()
+        for name, places in (*models, ("", self._layout.unnamed)):
             for door in DOORS:
                 for status in STATUSES:
                     if count := self._totals[places.request(door, status)]:
                         requests.add_metric((name, door, str(status)), count)
+        for name, places in models:
             for stage in STAGES:
                 stages.add_metric((name, stage), *self._histogram(places.stages[stage]))
             batches.add_metric((name,), *self._histogram(places.batches))

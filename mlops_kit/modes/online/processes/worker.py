@@ -31,7 +31,6 @@ from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.prediction_log.log import PredictionLog
 from mlops_kit.modes.online.processes import messages
 from mlops_kit.modes.online.processes.messages import Channel, Prepare, Prepared, Ready, Refused, Start, Switch
-from mlops_kit.modes.online.statistics import Statistics
 from mlops_kit.modes.online.traffic import Traffic
 
 log = logging.getLogger("mlkit.serve")
@@ -59,7 +58,8 @@ class Worker:
         self._lost_before = self._slot[layout.log_dropped]
         self._app = App(self._models, start.job, counters, self._admin, self._predictions)
         self._http = HttpServer(self._app, start.job, traffic)
-        self._grpc = GrpcDoor(self._models, start.job, Statistics(self._models, counters), self._predictions)
+        unnamed = ModelMeter(layout.unnamed, self._slot)
+        self._grpc = GrpcDoor(self._models, start.job, counters, unnamed, self._predictions)
 
     async def run(self) -> None:
         """Answer until told to stop, or until the supervisor is gone."""

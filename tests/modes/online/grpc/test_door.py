@@ -22,10 +22,9 @@ from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.listening import reserve
-from mlops_kit.modes.online.metrics.counters import SharedCounters
+from mlops_kit.modes.online.metrics.counters import ModelMeter, SharedCounters
 from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.models import Models
-from mlops_kit.modes.online.statistics import Statistics
 from tests.modes.online.grpc.requests import raw_request
 from tests.modes.online.loaded import load, make_models
 
@@ -55,14 +54,16 @@ class Opened:
 @asynccontextmanager
 async def opened(bundle: Path, *, is_loaded: bool = True, keys: Keys = NO_KEYS) -> AsyncIterator[Opened]:
     limits = Limits(timeout_s=20)
-    counters = SharedCounters(Layout(["tiny"]), 2)
+    layout = Layout(["tiny"])
+    counters = SharedCounters(layout, 2)
+    counters.slot(0)[layout.is_ready] = 1
     models = make_models(counters, limits)
     if is_loaded:
         await load(models, "tiny", bundle)
     with reserve("127.0.0.1", 0) as held:
         host, port = held.getsockname()
         job = ServeJob({}, "0", (host, port), limits=limits, keys=keys)
-        door = GrpcDoor(models, job, Statistics(models, counters))
+        door = GrpcDoor(models, job, counters, ModelMeter(layout.unnamed, counters.slot(0)))
         await door.start()
         async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
             yield Opened(door, models, f"{host}:{port}", channel)
@@ -178,11 +179,13 @@ async def test_statistics_are_those_of_the_rest_door(tiny: Path) -> None:
 
 
 async def test_two_doors_share_a_held_port(tiny: Path) -> None:
-    counters = SharedCounters(Layout([]), 2)
+    layout = Layout([])
+    counters = SharedCounters(layout, 2)
     models = make_models(counters, Limits())
+    unnamed = ModelMeter(layout.unnamed, counters.slot(0))
     with reserve("127.0.0.1", 0) as held:
         job = ServeJob({}, "0", held.getsockname())
-        doors = [GrpcDoor(models, job, Statistics(models, counters)) for _ in range(2)]
+        doors = [GrpcDoor(models, job, counters, unnamed) for _ in range(2)]
         for door in doors:
             await door.start()
         for door in doors:

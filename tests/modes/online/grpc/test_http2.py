@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from jh2 import events
 from jh2.config import H2Configuration
 from jh2.connection import H2Connection
 
+from mlops_kit.errors import UnauthorizedError
 from mlops_kit.modes.online.grpc.http2.framing import frame
 from mlops_kit.modes.online.grpc.http2.server import Http2Server
 
@@ -33,11 +34,26 @@ HOSTILE = {
 
 
 @dataclass
+class Noting:
+    """Keeps out who names no key for Guarded, and notes failures."""
+
+    failures: list[tuple[bytes, int]] = field(default_factory=list)
+
+    def admit(self, path: bytes, headers: Mapping[bytes, bytes]) -> None:
+        if path == b"/echo.Echo/Guarded" and b"x-api-key" not in headers:
+            raise UnauthorizedError
+
+    def note_failure(self, path: bytes, status: int, seconds: float) -> None:
+        self.failures.append((path, status))
+
+
+@dataclass
 class Echoing:
     """A server, and what its handlers know."""
 
     server: Http2Server
-    port: int
+    doorkeeper: Noting
+    port: int = 0
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     metadata: Any = ()
@@ -78,8 +94,9 @@ def make_handlers(this: Echoing) -> grpc.GenericRpcHandler:
 
 @asynccontextmanager
 async def echoing(read_timeout_s: float = 20, port: int = 0) -> AsyncIterator[Echoing]:
-    server = Http2Server(MOST_BYTES, read_timeout_s)
-    this = Echoing(server, 0)
+    doorkeeper = Noting()
+    server = Http2Server(MOST_BYTES, read_timeout_s, doorkeeper)
+    this = Echoing(server, doorkeeper)
     server.add_generic_rpc_handlers((make_handlers(this),))
     this.port = await server.listen("127.0.0.1", port)
     yield this
