@@ -42,9 +42,10 @@ class Call:
     ) -> None:
         self.stream_id = stream_id
         self.handler = handler
+        self.is_streaming = bool(handler and (handler.request_streaming or handler.response_streaming))
+        """Whether there may be several messages, asked or answered."""
         self.reader = reader
         self.began = time.perf_counter()
-        self.patience = Patience()
         self.task: asyncio.Task[None] | None = None
         self.is_ended = False
         """Whether the client has sent all."""
@@ -61,6 +62,7 @@ class Call:
         self._owner = owner
         self._headers = headers
         self._is_stopped = False
+        self._patience: Patience | None = None
         self._news: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
 
@@ -68,11 +70,6 @@ class Call:
     def path(self) -> bytes:
         """The service and the call."""
         return next(value for name, value in self._headers if name == b":path")
-
-    @property
-    def is_streaming(self) -> bool:
-        """Whether there may be several messages, asked or answered."""
-        return bool(self.handler.request_streaming or self.handler.response_streaming)
 
     @property
     def closed_bytes(self) -> int:
@@ -84,15 +81,6 @@ class Call:
     def lacks_room(self) -> bool:
         """Whether the client may not send all of the message at the front."""
         return self.reader.front > self.opened_bytes - self.reader.taken - self.padding_bytes
-
-    @property
-    def owed(self) -> Hashable:
-        """The client's next step; None if it may take its time."""
-        if self.outgoing:
-            return "room for the answer", self.sent_in_all // STEP_BYTES
-        if self.task is None:
-            return "the request"
-        return ("the rest of a message", self.reader.taken) if self.reader.has_part else None
 
     def feed(self, data: bytes) -> None:
         """A part of a message, or several, have come."""
@@ -112,6 +100,19 @@ class Call:
     def has_room(self) -> None:
         """All that was outgoing is sent."""
         _wake(self._room)
+
+    def waited_s(self, now: float) -> float:
+        """How long the client has owed its next step; is asked now and then."""
+        self._patience = self._patience or Patience()
+        return self._patience.waited_s(self._owed, now)
+
+    @property
+    def _owed(self) -> Hashable:
+        if self.outgoing:
+            return "room for the answer", self.sent_in_all // STEP_BYTES
+        if self.task is None:
+            return "the request"
+        return ("the rest of a message", self.reader.taken) if self.reader.has_part else None
 
     def only_message(self) -> bytes:
         """Of a call that takes one. Raises InputError, and what MessageReader.take does."""

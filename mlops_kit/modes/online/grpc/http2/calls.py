@@ -90,7 +90,8 @@ class Calls:
 
     def free(self, call: Call) -> None:
         """A message was taken: the client may send more."""
-        if self._calls.get(call.stream_id) is call:
+        is_worthwhile = call.is_streaming or call.extra_bytes
+        if is_worthwhile and self._calls.get(call.stream_id) is call:
             self._room.free(call)
             self._flush()
 
@@ -126,7 +127,7 @@ class Calls:
     def cut_slow(self, now: float, timeout_s: float) -> bool:
         """End calls whose client has owed something for too long. Whether none can go on."""
         for call in [*self._calls.values()]:
-            if call.patience.waited_s(call.owed, now) < timeout_s:
+            if call.waited_s(now) < timeout_s:
                 continue
             if call.outgoing and self._h2.outbound_flow_control_window <= 0:
                 return True

@@ -12,6 +12,7 @@ from jh2.connection import H2Connection
 from jh2.exceptions import H2Error
 from jh2.settings import SettingCodes, Settings
 
+from mlops_kit.modes.online.grpc.http2.call import FIRST_BYTES
 from mlops_kit.modes.online.grpc.http2.calls import Calls, Host
 from mlops_kit.modes.online.grpc.http2.frame_edges import FrameEdges
 from mlops_kit.modes.online.grpc.http2.patience import Patience
@@ -19,7 +20,11 @@ from mlops_kit.modes.online.grpc.http2.room import STREAMS
 
 CONFIG = H2Configuration(client_side=False, validate_outbound_headers=False, normalize_outbound_headers=False)
 HEADER_BYTES = 2**14
-SETTINGS = {SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_BYTES}
+SETTINGS = {
+    SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
+    SettingCodes.INITIAL_WINDOW_SIZE: FIRST_BYTES,  # jh2 would give 6 MiB
+    SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_BYTES,
+}
 GO_AWAY = struct.pack(">3sBBIII", b"\0\0\x08", 7, 0, 0, 2**31 - 1, 0)
 """The frame that asks for no new streams and takes none back; jh2 sends nothing more after its own."""
 

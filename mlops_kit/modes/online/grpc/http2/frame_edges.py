@@ -1,7 +1,11 @@
 """Where frames begin and end in what a client sends."""
 
+import struct
+
 PREFACE_BYTES = 24
-FRAME_HEAD_BYTES = 9
+HEAD = struct.Struct(">BHBBI")
+"""Of a frame: the length, in two parts, the type, the flags and the stream."""
+
 HEADERS, CONTINUATION = 1, 9
 END_HEADERS = 4
 
@@ -28,12 +32,14 @@ class FrameEdges:
 
     def feed(self, data: bytes) -> None:
         """More has come."""
-        data = self._head + data
+        if self._head:
+            data = self._head + data
         at, size = self._ahead, len(data)
-        while at + FRAME_HEAD_BYTES <= size:
+        while at + HEAD.size <= size:
+            high, low, kind, flags, _ = HEAD.unpack_from(data, at)
+            if kind in (HEADERS, CONTINUATION):
+                self._is_in_block = not flags & END_HEADERS
+            at += HEAD.size + (high << 16 | low)
             self.frames += 1
-            if data[at + 3] in (HEADERS, CONTINUATION):
-                self._is_in_block = not data[at + 4] & END_HEADERS
-            at += FRAME_HEAD_BYTES + int.from_bytes(data[at : at + 3], "big")
         self._head = data[at:]
         self._ahead = max(0, at - size)
