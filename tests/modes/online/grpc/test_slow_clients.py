@@ -55,6 +55,19 @@ async def test_drops_of_a_frame_do_not_keep_a_connection() -> None:
         writer.close()
 
 
+async def test_a_client_that_always_is_in_the_middle_of_a_frame_but_goes_on_may_stay() -> None:
+    ping = b"\0\0\x08\x06\0\0\0\0\0complete"
+    async with echoing(LONGER_S) as this:
+        reader, writer = await asyncio.open_connection("127.0.0.1", this.port)
+        writer.write(GREETING + ping[:12])
+        for _ in range(8):
+            await asyncio.sleep(LONGER_S / 5)
+            writer.write(ping[12:] + ping[:12])
+        writer.write(ping[12:-1] + b"!")
+        await asyncio.wait_for(reader.readuntil(b"complet!"), WAIT_S)
+        writer.close()
+
+
 async def test_a_client_that_has_asked_for_nothing_may_stay() -> None:
     async with echoing(LIMIT_S) as this, connected(this.port) as client:
         await client.hear(events.SettingsAcknowledged)

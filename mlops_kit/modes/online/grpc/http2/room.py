@@ -10,7 +10,10 @@ from mlops_kit.modes.online.grpc.http2.call import FIRST_BYTES, Call
 STREAMS = 1000
 """Calls at a time."""
 
-LARGE_BYTES = 2**24
+LARGE_MESSAGES = 4
+"""There is room for so many of the largest that are allowed, so that a slow one holds up no other."""
+
+LEAST_LARGE_BYTES = 2**24
 UPDATE_BYTES = 2**20
 MOST_WINDOW_BYTES = 2**31 - 1
 
@@ -18,15 +21,14 @@ MOST_WINDOW_BYTES = 2**31 - 1
 class Room:
     """The memory of one connection for what its handlers have not read.
 
-    Every call may send FIRST_BYTES. A message that is larger waits for its turn: there is room for one of the
-    largest that are allowed, or for more that are smaller, until they are read. The connection's own window is so
-    wide that it holds up nobody.
+    Every call may send FIRST_BYTES. A message that is larger waits until there is room for all of it, and those that
+    came before it have theirs. The connection's own window is so wide that it holds up nobody.
     """
 
     def __init__(self, h2: H2Connection, most_bytes: int) -> None:
         """`most_bytes` are those of a message."""
         self._h2 = h2
-        self._left = max(most_bytes, LARGE_BYTES)
+        self._left = max(LARGE_MESSAGES * most_bytes, LEAST_LARGE_BYTES)
         self._waiting: dict[int, Call] = {}
         self._received = 0
         window = min(2 * (STREAMS * FIRST_BYTES + self._left), MOST_WINDOW_BYTES)
@@ -73,7 +75,7 @@ class Room:
             self._grant()
 
     def _grant(self) -> None:
-        """In the order in which they asked, so that each of them has its turn."""
+        """In the order in which they asked."""
         while self._waiting:
             call = next(iter(self._waiting.values()))
             extra_bytes = call.reader.front - FIRST_BYTES
