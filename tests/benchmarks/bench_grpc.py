@@ -29,8 +29,8 @@ from pathlib import Path
 import grpc
 import numpy as np
 
+from mlops_kit.modes.online.grpc.doorkeeper import SERVICE
 from mlops_kit.modes.online.grpc.proto.messages import ModelInferRequest, ModelInferResponse
-from mlops_kit.modes.online.grpc.service import SERVICE
 from tests.benchmarks.flights_model import COLUMNS, export_flights_model, read_flights
 from tests.modes.online.server import serving
 

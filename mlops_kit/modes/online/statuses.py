@@ -16,6 +16,9 @@ from mlops_kit.errors import (
     UsageError,
 )
 
+GONE = 499
+"""The status under which a client that went away is counted."""
+
 STATUSES: tuple[tuple[type[MlkitError], int], ...] = (
     (OverloadedError, 429),
     (DeadlineError, 504),

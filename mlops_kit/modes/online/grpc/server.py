@@ -1,23 +1,24 @@
 """The gRPC door: inference, health and reflection on one port, which several processes may share."""
 
+import asyncio
+
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from mlops_kit.errors import UsageError
+from mlops_kit.modes.online.grpc.doorkeeper import SERVICE, Doorkeeper
 from mlops_kit.modes.online.grpc.health import Health, Readiness
 from mlops_kit.modes.online.grpc.http2.server import Http2Server
+from mlops_kit.modes.online.grpc.predictions import Predictions
 from mlops_kit.modes.online.grpc.proto import messages
-from mlops_kit.modes.online.grpc.service import SERVICE, Authorize, Metadata, Service
+from mlops_kit.modes.online.grpc.service import Service
 from mlops_kit.modes.online.job import ServeJob
-from mlops_kit.modes.online.keys import Keys
+from mlops_kit.modes.online.metrics.counters import ModelMeter, SharedCounters
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.prediction_log.log import PredictionLog
 from mlops_kit.modes.online.statistics import Statistics
-
-OPEN = ("ServerLive", "ServerReady", "ModelReady")
-"""Calls that need no key, as health needs none."""
 
 
 class GrpcDoor:
@@ -27,14 +28,21 @@ class GrpcDoor:
         self,
         models: Models,
         job: ServeJob,
-        statistics: Statistics,
+        counters: SharedCounters,
+        unnamed: ModelMeter,
         predictions: PredictionLog | None = None,
     ) -> None:
+        """`unnamed` counts requests of which nobody knows for which model they are, unless there is only one."""
         self._job = job
-        self._readiness = Readiness(models, SERVICE)
-        authorize = _authorizer(job.keys) if job.keys.are_needed else None
-        self._service = Service(models, job, self._readiness, statistics, authorize, predictions)
-        self._server = Http2Server(job.limits.body_bytes, job.limits.read_timeout_s)
+        meters = [slot.meter for slot in models]
+        meter = meters[0] if len(meters) == 1 else unnamed
+        self._readiness = Readiness(models, counters, SERVICE)
+        predicting = Predictions(models, job.limits, self._readiness, meter, predictions)
+        statistics = Statistics(models, counters)
+        self._service = Service(models, job.version, self._readiness, statistics, predicting)
+        doorkeeper = Doorkeeper(job.keys, meter)
+        self._server = Http2Server(job.limits.body_bytes, job.limits.read_timeout_s, doorkeeper)
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def is_draining(self) -> bool:
@@ -44,6 +52,7 @@ class GrpcDoor:
     @is_draining.setter
     def is_draining(self, value: bool) -> None:
         self._readiness.is_draining = value
+        self._readiness.look()
 
     async def start(self) -> None:
         """Take connections from now on. Raises UsageError if the port cannot be had."""
@@ -56,27 +65,14 @@ class GrpcDoor:
         except OSError as error:
             why = error.strerror or str(error)
             raise UsageError(f"cannot listen on {host}:{port}", why, "choose another --grpc-port") from error
+        self._looking = asyncio.create_task(self._readiness.look_out())
 
     async def stop(self, grace_s: float) -> None:
         """Tell clients to go elsewhere, and wait until what has begun is answered, for so long at most."""
-        self._readiness.is_draining = True
-        self._readiness.stopping.set()
+        if self._looking:
+            self._looking.cancel()
+        self._readiness.stop()
         await self._server.stop(grace_s)
-
-
-def _authorizer(keys: Keys) -> Authorize:
-    def authorize(call: str, metadata: Metadata) -> None:
-        if call in OPEN:
-            return
-        given = dict(metadata)
-        key = given.get("x-api-key")
-        keys.check(b"Bearer " + _encoded(key) if key else _encoded(given.get("authorization", "")))
-
-    return authorize
-
-
-def _encoded(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else value
 
 
 def _add_reflection(server: Http2Server) -> None:

@@ -23,12 +23,9 @@ from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.pages.pages import Pages
 from mlops_kit.modes.online.prediction_log.log import PredictionLog
 from mlops_kit.modes.online.statistics import Statistics
-from mlops_kit.modes.online.statuses import status_of
+from mlops_kit.modes.online.statuses import GONE, status_of
 
 log = logging.getLogger("mlkit.serve")
-
-GONE = 499
-"""The status under which a client that went away is counted."""
 
 
 class App:

@@ -69,10 +69,11 @@ class _Reading(Collector):
             "Where answered requests spent their time: waiting, being assembled, in the model, and in total.",
             labels=("model", "stage"),
         )
-        for name, places in self._layout.models.items():
+        for name, places in (*self._layout.models.items(), ("", self._layout.unnamed)):
             for door, status in OUTCOMES:
                 if count := self._totals[places.request(door, status)]:
                     requests.add_metric((name, door, str(status)), count)
+        for name, places in self._layout.models.items():
             rejected.add_metric((name,), sum(self._totals[places.request(door, 429)] for door in DOORS))
             for stage in STAGES:
                 stages.add_metric((name, stage), *self._histogram(places.stages[stage]))

@@ -86,4 +86,6 @@ class Layout:
         for name in models:
             self.models[name] = ModelLayout(place)
             place = self.models[name].end
-        self.length = place
+        self.unnamed = ModelLayout(place)
+        """Of requests that ended before it was known which model they are for."""
+        self.length = self.unnamed.end

@@ -40,7 +40,6 @@ from mlops_kit.modes.online.processes.messages import (
     Stop,
     Switch,
 )
-from mlops_kit.modes.online.statistics import Statistics
 from mlops_kit.modes.online.traffic import Traffic
 
 log = logging.getLogger("mlkit.serve")
@@ -69,7 +68,8 @@ class Worker:
         self._lost_before = {place: self._slot[place] for place in layout.losses.values()}
         self._app = App(self._models, start.job, counters, self._admin, self._predictions)
         self._http = HttpServer(self._app, start.job, traffic)
-        self._grpc = GrpcDoor(self._models, start.job, Statistics(self._models, counters), self._predictions)
+        unnamed = ModelMeter(layout.unnamed, self._slot)
+        self._grpc = GrpcDoor(self._models, start.job, counters, unnamed, self._predictions)
 
     async def run(self) -> None:
         """Answer until told to stop, or until the supervisor is gone."""

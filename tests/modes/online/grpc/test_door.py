@@ -1,15 +1,12 @@
 """The door itself, in this process: what it does before models are loaded, while it drains, and with its hooks."""
 
 import asyncio
+import gc
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -17,63 +14,20 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from mlops_kit.errors import UsageError
+from mlops_kit.modes.online.grpc.proto import messages
 from mlops_kit.modes.online.grpc.server import GrpcDoor
 from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.listening import reserve
-from mlops_kit.modes.online.metrics.counters import SharedCounters
+from mlops_kit.modes.online.metrics.counters import ModelMeter, SharedCounters
 from mlops_kit.modes.online.metrics.layout import Layout
-from mlops_kit.modes.online.models import Models
-from mlops_kit.modes.online.statistics import Statistics
-from tests.modes.online.grpc.requests import raw_request
+from tests.modes.online.grpc.opened import REQUEST, Status, code_of, opened
 from tests.modes.online.loaded import load, make_models
 
 pytestmark = pytest.mark.anyio
 
-ROW = np.ones((1, 80), np.float32)
-REQUEST = raw_request("tiny", ("input", "FP32", (1, 80), ROW.tobytes()))
-NO_KEYS = Keys()
 KEY = b"a-key-of-some-client"
-Status = health_pb2.HealthCheckResponse
-
-
-@dataclass
-class Opened:
-    """A door, its models, and a channel through it."""
-
-    door: GrpcDoor
-    models: Models
-    address: str
-    channel: grpc.aio.Channel
-
-    @property
-    def stub(self) -> Any:
-        return service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
-
-
-@asynccontextmanager
-async def opened(bundle: Path, *, is_loaded: bool = True, keys: Keys = NO_KEYS) -> AsyncIterator[Opened]:
-    limits = Limits(timeout_s=20)
-    counters = SharedCounters(Layout(["tiny"]), 2)
-    models = make_models(counters, limits)
-    if is_loaded:
-        await load(models, "tiny", bundle)
-    with reserve("127.0.0.1", 0) as held:
-        host, port = held.getsockname()
-        job = ServeJob("0", (host, port), limits=limits, keys=keys)
-        door = GrpcDoor(models, job, Statistics(models, counters))
-        await door.start()
-        async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
-            yield Opened(door, models, f"{host}:{port}", channel)
-        await door.stop(0)
-
-
-async def code_of(call: Any) -> StatusCode:
-    with pytest.raises(grpc.RpcError) as caught:
-        await call
-    code: StatusCode = caught.value.code()
-    return code
 
 
 async def test_a_model_that_is_not_loaded_is_not_ready_until_it_is(tiny: Path) -> None:
@@ -177,13 +131,15 @@ async def test_statistics_are_those_of_the_rest_door(tiny: Path) -> None:
     assert answer.model_stats[0].inference_stats.success.count == 3
 
 
-async def test_two_doors_share_a_held_port() -> None:
-    counters = SharedCounters(Layout([]), 2)
+async def test_two_doors_share_a_held_port(tiny: Path) -> None:
+    layout = Layout([])
+    counters = SharedCounters(layout, 2)
     models = make_models(counters, Limits())
+    unnamed = ModelMeter(layout.unnamed, counters.slot(0))
     with reserve("127.0.0.1", 0) as held:
         host, port = held.getsockname()
         job = ServeJob("0", (host, port))
-        doors = [GrpcDoor(models, job, Statistics(models, counters)) for _ in range(2)]
+        doors = [GrpcDoor(models, job, counters, unnamed) for _ in range(2)]
         for door in doors:
             await door.start()
         for door in doors:
@@ -197,3 +153,72 @@ async def test_two_doors_share_a_held_port() -> None:
 async def test_a_port_that_somebody_else_shares_with_nobody_is_not_taken() -> None:
     with reserve("127.0.0.1", 0) as held, pytest.raises(UsageError, match="--grpc-port"):
         reserve(*held.getsockname())
+
+
+async def test_the_server_is_ready_when_all_workers_are(tiny: Path) -> None:
+    async with opened(tiny) as this:
+        this.say_that_workers_are_ready(are_ready=False)
+        health = health_pb2_grpc.HealthStub(this.channel)
+        watching = health.Watch(health_pb2.HealthCheckRequest())
+        assert (await watching.read()).status == Status.NOT_SERVING
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == Status.NOT_SERVING
+        assert not (await this.stub.ServerReady(pb.ServerReadyRequest())).ready
+        assert (await this.stub.ModelReady(pb.ModelReadyRequest(name="tiny"))).ready
+        this.say_that_workers_are_ready(are_ready=True)
+        assert (await watching.read()).status == Status.SERVING
+        assert (await this.stub.ServerReady(pb.ServerReadyRequest())).ready
+
+
+async def test_all_who_watch_share_one_look(tiny: Path) -> None:
+    async with opened(tiny) as this:
+        asked = health_pb2.HealthCheckRequest(service="tiny")
+        watching = [health_pb2_grpc.HealthStub(this.channel).Watch(asked) for _ in range(50)]
+        assert {(await each.read()).status for each in watching} == {Status.SERVING}
+        readiness = this.door._readiness
+        of, looks, looked = readiness.of, [], asyncio.Event()
+
+        def note_look(name: str) -> bool | None:
+            looks.append(name)
+            if looks.count("") == 3:
+                looked.set()
+            return of(name)
+
+        readiness.of = note_look  # type: ignore[method-assign]
+        await asyncio.wait_for(looked.wait(), 20)
+        assert looks.count("tiny") <= 3
+        this.door.is_draining = True
+        assert {(await each.read()).status for each in watching} == {Status.NOT_SERVING}
+
+
+async def test_metadata_has_the_digest_and_says_why_a_bundle_was_refused(tiny: Path) -> None:
+    async with opened(tiny) as this:
+        ask = this.channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelMetadata",
+            messages.ModelMetadataRequest.SerializeToString,
+            messages.ModelMetadataResponse.FromString,
+        )
+        asked = messages.ModelMetadataRequest(name="tiny")
+        digest = this.models.find("tiny").digest
+        assert (await ask(asked)).parameters == {"digest": digest}
+        this.models.refuse("tiny", "it has no goldens")
+        assert (await ask(asked)).parameters == {"digest": digest, "refused": "it has no goldens"}
+        assert (await this.stub.ModelMetadata(pb.ModelMetadataRequest(name="tiny"))).name == "tiny"
+
+
+async def test_a_client_that_leaves_a_stream_leaves_nothing_behind(
+    tiny: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tiny) as this:
+        tasks = asyncio.all_tasks()
+        for _ in range(3):
+            async with grpc.aio.insecure_channel(this.address) as channel:
+                stream = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer()
+                await stream.write(REQUEST)
+                await stream.read()
+                stream.cancel()
+        async with asyncio.timeout(20):
+            while {task for task in asyncio.all_tasks() - tasks if not task.done()}:
+                await asyncio.sleep(0.02)
+        gc.collect()
+    assert "Task was destroyed" not in caplog.text
+    assert not caplog.records

@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -15,12 +12,10 @@ from jh2.config import H2Configuration
 from jh2.connection import H2Connection
 
 from mlops_kit.modes.online.grpc.http2.framing import frame
-from mlops_kit.modes.online.grpc.http2.server import Http2Server
+from tests.modes.online.grpc.echoing import CONTENT_TYPE, MOST_BYTES, echoing
 
 pytestmark = pytest.mark.anyio
 
-MOST_BYTES = 8 * 2**20
-CONTENT_TYPE = [("content-type", "application/grpc"), ("te", "trailers")]
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HOSTILE = {
     "nothing like it": b"hello, is anybody there?\r\n" * 10,
@@ -30,60 +25,6 @@ HOSTILE = {
     "headers that are none": PREFACE + b"\0\0\0\4\0\0\0\0\0" + b"\0\0\4\1\5\0\0\0\1\xff\xff\xff\xff",
     "an end of headers that never comes": PREFACE + b"\0\0\0\4\0\0\0\0\0" + b"\0\0\1\1\0\0\0\0\1\x82" + b"\0\0\0\x09\0\0\0\0\1" * 99,
 }  # fmt: skip
-
-
-@dataclass
-class Echoing:
-    """A server, and what its handlers know."""
-
-    server: Http2Server
-    port: int
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
-    metadata: Any = ()
-
-    def channel(self) -> grpc.aio.Channel:
-        return grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", [("grpc.max_receive_message_length", -1)])
-
-
-def make_handlers(this: Echoing) -> grpc.GenericRpcHandler:
-    async def echo(data: bytes, context: Any) -> bytes:
-        this.metadata = context.invocation_metadata()
-        await asyncio.sleep(0)
-        return data
-
-    async def echo_all(data: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
-        async for part in data:
-            yield part
-
-    async def hang(_data: bytes, _context: Any) -> bytes:
-        this.begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            this.cancelled.set()
-        return b""
-
-    async def say_much(_data: bytes, _context: Any) -> bytes:
-        return bytes(MOST_BYTES)
-
-    calls: dict[str, Any] = {
-        "Much": grpc.unary_unary_rpc_method_handler(say_much),
-        "One": grpc.unary_unary_rpc_method_handler(echo),
-        "All": grpc.stream_stream_rpc_method_handler(echo_all),  # type: ignore[arg-type]
-        "Hang": grpc.unary_unary_rpc_method_handler(hang),
-    }
-    return grpc.method_handlers_generic_handler("echo.Echo", calls)
-
-
-@asynccontextmanager
-async def echoing(read_timeout_s: float = 20, port: int = 0) -> AsyncIterator[Echoing]:
-    server = Http2Server(MOST_BYTES, read_timeout_s)
-    this = Echoing(server, 0)
-    server.add_generic_rpc_handlers((make_handlers(this),))
-    this.port = await server.listen("127.0.0.1", port)
-    yield this
-    await server.stop(0)
 
 
 async def test_a_message_that_is_refused_when_it_is_there_in_full_keeps_the_connection() -> None:

@@ -102,7 +102,7 @@ REFUSED: dict[str, tuple[Callable[[], pb.ModelInferRequest], StatusCode, str]] =
     "another timeout": (lambda: with_timeout(string_param="secret"), INVALID, "microseconds"),
     "a timeout that is over": (lambda: with_timeout(int64_param=1), StatusCode.DEADLINE_EXCEEDED, "deadline"),
     "too much": (
-        lambda: raw_request("tiny", ("i", "FP32", (1,), bytes(MOST_BYTES))), StatusCode.RESOURCE_EXHAUSTED, "larger",
+        lambda: raw_request("tiny", ("i", "FP32", (1,), bytes(MOST_BYTES))), StatusCode.RESOURCE_EXHAUSTED, "too large",
     ),
 }  # fmt: skip
 

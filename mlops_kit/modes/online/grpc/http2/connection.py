@@ -1,38 +1,30 @@
-"""A client's connection: frames become calls, and answers become frames."""
+"""A client's connection: from bytes to frames and back, and its end."""
 
 import asyncio
-import contextlib
 import socket
 import struct
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-import grpc
 from jh2 import events
 from jh2.config import H2Configuration
 from jh2.connection import H2Connection
-from jh2.errors import ErrorCodes
-from jh2.exceptions import H2Error, StreamClosedError
+from jh2.exceptions import H2Error
 from jh2.settings import SettingCodes, Settings
 
-from mlops_kit.modes.online.grpc.http2.call import Call, Handler, Headers
-from mlops_kit.modes.online.grpc.http2.framing import AbortError, MessageReader, trailers_of
+from mlops_kit.modes.online.grpc.http2.call import FIRST_BYTES
+from mlops_kit.modes.online.grpc.http2.calls import Calls, Host
+from mlops_kit.modes.online.grpc.http2.frame_edges import FrameEdges
+from mlops_kit.modes.online.grpc.http2.patience import Patience
+from mlops_kit.modes.online.grpc.http2.room import STREAMS
 
 CONFIG = H2Configuration(client_side=False, validate_outbound_headers=False, normalize_outbound_headers=False)
-WINDOW_BYTES = 2**20
-FIRST_WINDOW_BYTES = 2**16 - 1
-"""Of a connection, by the specification."""
-
 HEADER_BYTES = 2**14
 SETTINGS = {
-    SettingCodes.MAX_CONCURRENT_STREAMS: 1000,
-    SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
+    SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
+    SettingCodes.INITIAL_WINDOW_SIZE: FIRST_BYTES,  # jh2 would give 6 MiB
     SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_BYTES,
 }
-HEADERS: Headers = ((b":status", b"200"), (b"content-type", b"application/grpc"))
-OK: Headers = ((b"grpc-status", b"0"),)
-WRONG_TYPE: Headers = ((b":status", b"415"),)
 GO_AWAY = struct.pack(">3sBBIII", b"\0\0\x08", 7, 0, 0, 2**31 - 1, 0)
 """The frame that asks for no new streams and takes none back; jh2 sends nothing more after its own."""
 
@@ -46,77 +38,70 @@ KEEPALIVE_S = 60
 """A client that says nothing for so long is asked by TCP whether it is there."""
 
 
-class Host(Protocol):
+class Server(Host, Protocol):
     """What a connection needs of its server."""
 
-    most_bytes: int
     connections: "set[Connection]"
-
-    def find(self, path: bytes) -> Handler | None:
-        """The handler of a path."""
-
-    async def answer(self, connection: "Connection", call: Call) -> None:
-        """Run a call's handler, and end the call."""
 
 
 class Connection(asyncio.Protocol):
     """Made by the event loop for each client."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._loop = asyncio.get_running_loop()
         self._h2 = H2Connection(CONFIG)
+        self._calls: Calls
         self._transport: asyncio.Transport
-        self._calls: dict[int, Call] = {}
-        self._began = time.perf_counter()
-        self._is_greeted = self._is_flushing = self._is_draining = self._may_close = False
-        self._receivers: dict[type[events.Event], Callable[[Any], None]] = {
-            events.RequestReceived: self._begin_call,
-            events.DataReceived: self._feed_call,
-            events.StreamEnded: self._end_request,
-            events.StreamReset: self._drop_call,
-            events.WindowUpdated: self._open_window,
-            events.RemoteSettingsChanged: self._change_settings,
-            events.PingAckReceived: self._hear_that_it_is_seen,
-            events.ConnectionTerminated: self._leave,
-        }
+        self._receivers: dict[type[events.Event], Callable[[Any], None]]
+        self._edges = FrameEdges()
+        self._patience = Patience()
+        self._pauses = 0
+        self._is_greeted = self._is_paused = self._is_flushing = self._is_draining = self._may_close = False
 
     def connection_made(self, transport: Any) -> None:
         """Greet the client."""
         self._transport = transport
-        self._host.connections.add(self)
+        self._server.connections.add(self)
         _keep_alive(transport.get_extra_info("socket"))
         self._h2.local_settings = Settings(client=False, initial_values=SETTINGS)
         self._h2.decoder.max_header_list_size = HEADER_BYTES
         self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(WINDOW_BYTES - FIRST_WINDOW_BYTES)
+        self._calls = Calls(self._server, self._h2, self._flush_soon, self._close_if_done)
+        self._receivers = {
+            **self._calls.receivers,
+            events.RemoteSettingsChanged: self._change_settings,
+            events.PingAckReceived: self._hear_that_it_is_seen,
+            events.ConnectionTerminated: self._leave,
+        }
         self._flush()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Nobody waits for the answers any more."""
-        self._host.connections.discard(self)
-        for call in self._calls.values():
-            if call.task:
-                call.task.cancel()
-        self._calls.clear()
+        self._server.connections.discard(self)
+        self._calls.drop_all()
 
     def pause_writing(self) -> None:
         """A client that does not read may not ask either."""
+        self._is_paused = True
+        self._pauses += 1
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
+        self._is_paused = False
         self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Do what the frames say."""
+        self._edges.feed(data)
         try:
             for event in self._h2.receive_data(data):
                 if receive := self._receivers.get(type(event)):
                     receive(event)
         except H2Error:
             self._flush()
-            self._transport.close()
+            self._leave()
             return
         except BaseException as error:
             # What decodes headers is written in Rust, and panics at some that are cut short.
@@ -131,6 +116,7 @@ class Connection(asyncio.Protocol):
         if self._is_draining:
             return
         self._is_draining = True
+        self._calls.stop()
         self._transport.write(GO_AWAY)
         if self._is_greeted:
             self._h2.ping(b"draining")
@@ -141,133 +127,35 @@ class Connection(asyncio.Protocol):
         """At once."""
         self._transport.abort()
 
-    def cut_if_slow(self, limit: float) -> None:
-        """End what began before `limit` and has not come in full."""
-        if not self._is_greeted and self._began < limit:
+    def cut_if_slow(self, now: float, timeout_s: float) -> None:
+        """End what has waited for its client for too long: calls, or all of it."""
+        if self._patience.waited_s(self._owed, now) >= timeout_s or self._calls.cut_slow(now, timeout_s):
             self._transport.abort()
-        for call in [*self._calls.values()]:
-            if call.is_waited_for and call.began < limit:
-                self.fail(call, AbortError(grpc.StatusCode.DEADLINE_EXCEEDED, "the message did not come in time"))
-        self._flush()
+        else:
+            self._flush()
 
-    def succeed(self, call: Call) -> None:
-        """End a call, after what is still outgoing."""
-        call.trailers = OK
-        self._pump(call)
-
-    def fail(self, call: Call, error: AbortError) -> None:
-        """End a call with a status."""
-        call.trailers = trailers_of(error.code, error.details)
-        self._pump(call)
-
-    def _begin_call(self, event: Any) -> None:
-        headers = event.headers
-        named = dict(headers)
-        if not named.get(b"content-type", b"").startswith(b"application/grpc"):
-            with contextlib.suppress(StreamClosedError):
-                self._h2.send_headers(event.stream_id, WRONG_TYPE, end_stream=True)
-            return
-        handler = self._host.find(named[b":path"])
-        reader = MessageReader(named.get(b"grpc-encoding", b""), self._host.most_bytes)
-        call = self._calls[event.stream_id] = Call(event.stream_id, handler, headers, reader)
-        call.pump, call.consumed = self._pump, self._acknowledge
-        if handler is None:
-            self.fail(call, AbortError(grpc.StatusCode.UNIMPLEMENTED, "there is no such call"))
-        elif handler.request_streaming or handler.response_streaming:
-            call.task = self._loop.create_task(self._host.answer(self, call))
-
-    def _feed_call(self, event: Any) -> None:
-        call = self._calls.get(event.stream_id)
-        if call is None:
-            self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            return
-        call.unread_bytes += event.flow_controlled_length
-        try:
-            messages = call.reader.feed(event.data)
-        except AbortError as error:
-            self.fail(call, error)
-            return
-        if messages:
-            call.put(messages)
-        if call.has_too_many:
-            self.fail(call, AbortError(grpc.StatusCode.INVALID_ARGUMENT, "the call takes one message"))
-            return
-        if call.is_waited_for or not call.has_messages:
-            self._acknowledge(call)
-
-    def _end_request(self, event: Any) -> None:
-        call = self._calls.get(event.stream_id)
-        if call is None:
-            return
-        call.end()
-        if call.is_waited_for:
-            call.task = self._loop.create_task(self._host.answer(self, call))
-
-    def _drop_call(self, event: Any) -> None:
-        call = self._calls.pop(event.stream_id, None)
-        if call and call.task:
-            call.task.cancel()
-        self._close_if_done()
-
-    def _open_window(self, event: Any) -> None:
-        waiting = [self._calls[event.stream_id]] if event.stream_id in self._calls else []
-        for call in waiting if event.stream_id else [*self._calls.values()]:
-            self._pump(call)
+    @property
+    def _owed(self) -> Hashable:
+        """The client's next step; None if it may take its time."""
+        if self._transport.is_closing():
+            return "the end"
+        if not self._is_greeted:
+            return "a greeting"
+        if self._is_paused:
+            return "reading", self._pauses
+        return ("the rest of a frame", self._edges.frames) if self._edges.is_inside else None
 
     def _change_settings(self, _event: Any) -> None:
         self._is_greeted = True
-        for call in [*self._calls.values()]:
-            self._pump(call)
+        self._calls.pump_all()
 
     def _hear_that_it_is_seen(self, _event: Any) -> None:
         self._may_close = self._is_draining
         self._close_if_done()
 
-    def _leave(self, _event: Any) -> None:
+    def _leave(self, _event: Any = None) -> None:
+        self._calls.drop_all()
         self._transport.close()
-
-    def _acknowledge(self, call: Call) -> None:
-        """Let the client send more."""
-        if call.unread_bytes and call.stream_id in self._calls:
-            self._h2.acknowledge_received_data(call.unread_bytes, call.stream_id)
-            call.unread_bytes = 0
-            self._flush_soon()
-
-    def _pump(self, call: Call) -> None:
-        """Send what is outgoing as far as the client has room, and the trailers after it."""
-        if self._calls.get(call.stream_id) is not call:
-            return
-        with contextlib.suppress(StreamClosedError):  # what has closed it is still to be heard, and ends the call
-            self._send(call)
-        self._flush_soon()
-
-    def _send(self, call: Call) -> None:
-        stream_id = call.stream_id
-        if call.outgoing and not call.is_begun:
-            call.is_begun = True
-            self._h2.send_headers(stream_id, HEADERS)
-        while call.sent < len(call.outgoing):
-            room = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
-            if room <= 0:
-                break
-            self._h2.send_data(stream_id, call.outgoing[call.sent : call.sent + room])
-            call.sent = min(call.sent + room, len(call.outgoing))
-        if call.sent == len(call.outgoing):
-            call.outgoing, call.sent = b"", 0
-        if not call.outgoing:
-            call.has_room()
-            if call.trailers:
-                self._finish(call, call.trailers)
-
-    def _finish(self, call: Call, trailers: Headers) -> None:
-        headers = trailers if call.is_begun else [*HEADERS, *trailers]
-        self._h2.send_headers(call.stream_id, headers, end_stream=True)
-        if not call.is_ended:
-            self._acknowledge(call)
-            with contextlib.suppress(StreamClosedError):  # its end may have come together with what was refused
-                self._h2.reset_stream(call.stream_id, ErrorCodes.NO_ERROR)
-        del self._calls[call.stream_id]
-        self._close_if_done()
 
     def _close_if_done(self) -> None:
         if self._may_close and not self._calls:

@@ -5,9 +5,8 @@ from urllib.parse import quote
 
 from grpc import StatusCode
 
-from mlops_kit.errors import MlkitError
-from mlops_kit.modes.online.codings import CODINGS, decompress
-from mlops_kit.modes.online.grpc.failures import code_of, details_of
+from mlops_kit.errors import TooLargeError
+from mlops_kit.modes.online.codings import decompress
 
 PREFIX = struct.Struct(">BI")
 """Whether a message is compressed, and its length."""
@@ -26,42 +25,63 @@ class AbortError(Exception):
 
 
 class MessageReader:
-    """Finds messages in what comes: those that are compressed in `coding`, none with more than `most` bytes."""
+    """Keeps what comes until it is taken: messages compressed in `coding`, none with more than `most` bytes.
+
+    They stay as they came: what nobody has taken yet is no larger here than it was on its way.
+    """
+
+    __slots__ = ("_buffer", "_coding", "_most", "front", "taken")
 
     def __init__(self, coding: bytes, most: int) -> None:
+        self.front = 0
+        """Bytes of the message at the front, with its prefix; 0 before its length is known."""
+        self.taken = 0
+        """Bytes of all messages that were taken."""
         self._buffer = bytearray()
         self._coding = coding
         self._most = most
 
     @property
-    def is_between_messages(self) -> bool:
-        """Whether no message has begun that is not complete."""
+    def is_empty(self) -> bool:
+        """Whether all that came was taken."""
         return not self._buffer
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are complete now. Raises AbortError."""
-        buffer = self._buffer
-        buffer += data
-        messages = []
-        while len(buffer) >= PREFIX.size:
-            is_compressed, size = PREFIX.unpack_from(buffer)
-            if size > self._most:
-                raise AbortError(StatusCode.RESOURCE_EXHAUSTED, f"the message is larger than {self._most:,} bytes")
-            end = PREFIX.size + size
-            if len(buffer) < end:
-                break
-            message = bytes(memoryview(buffer)[PREFIX.size : end])
-            del buffer[:end]
-            messages.append(self._decompress(message) if is_compressed else message)
-        return messages
+    @property
+    def has_part(self) -> bool:
+        """Whether the message at the front has begun to come, and not come in full."""
+        return bool(self._buffer) and not 0 < self.front <= len(self._buffer)
 
-    def _decompress(self, data: bytes) -> bytes:
-        if self._coding not in CODINGS:
-            raise AbortError(StatusCode.UNIMPLEMENTED, "messages may be compressed with gzip or deflate")
-        try:
-            return decompress(data, self._coding, self._most)
-        except MlkitError as error:
-            raise AbortError(code_of(error), details_of(error)) from error
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the message at the front is."""
+        return self.front > PREFIX.size + self._most
+
+    def feed(self, data: bytes) -> None:
+        """More has come."""
+        self._buffer += data
+        if not self.front:
+            self._look()
+
+    def take(self) -> bytes | None:
+        """The message at the front, decompressed; None before it has come in full.
+
+        Raises TooLargeError, InputError and UnsupportedMediaTypeError.
+        """
+        if self.is_too_large:
+            raise TooLargeError(self._most)
+        if not self.front or self.front > len(self._buffer):
+            return None
+        is_compressed = self._buffer[0]
+        message = bytes(memoryview(self._buffer)[PREFIX.size : self.front])
+        del self._buffer[: self.front]
+        self.taken += self.front
+        self.front = 0
+        self._look()
+        return decompress(message, self._coding, self._most) if is_compressed else message
+
+    def _look(self) -> None:
+        if len(self._buffer) >= PREFIX.size:
+            self.front = PREFIX.size + PREFIX.unpack_from(self._buffer)[1]
 
 
 def frame(message: bytes) -> bytes:

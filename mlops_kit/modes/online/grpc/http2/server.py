@@ -5,15 +5,17 @@ import contextlib
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from mlops_kit.errors import InputError, MlkitError
 from mlops_kit.modes.online.grpc.failures import BUG
 from mlops_kit.modes.online.grpc.http2.call import Call, Handler
+from mlops_kit.modes.online.grpc.http2.calls import Calls, Doorkeeper
 from mlops_kit.modes.online.grpc.http2.connection import Connection
 from mlops_kit.modes.online.grpc.http2.framing import AbortError, frame
 from mlops_kit.modes.online.listening import BACKLOG
@@ -35,9 +37,10 @@ class _Details:
 class Http2Server:
     """Takes handlers as grpc.aio.Server does. Used on one event loop."""
 
-    def __init__(self, most_bytes: int, read_timeout_s: float) -> None:
+    def __init__(self, most_bytes: int, read_timeout_s: float, doorkeeper: Doorkeeper) -> None:
         """`most_bytes` is for each message, also after decompression."""
         self.most_bytes = most_bytes
+        self.doorkeeper = doorkeeper
         self.connections: set[Connection] = set()
         self._read_timeout_s = read_timeout_s
         self._generic: list[grpc.GenericRpcHandler] = []
@@ -56,7 +59,13 @@ class Http2Server:
         """Take connections from now on; returns the port, which other processes may share. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self), host, port, ssl=tls, reuse_port=True, backlog=BACKLOG
+            lambda: Connection(self),
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=self._read_timeout_s if tls else None,
+            reuse_port=True,
+            backlog=BACKLOG,
         )
         self._cutting = asyncio.create_task(self._cut_slow_clients())
         found: int = self._server.sockets[0].getsockname()[1]
@@ -87,48 +96,62 @@ class Http2Server:
             self._found[path] = found
         return self._found[path]
 
-    async def answer(self, connection: Connection, call: Call) -> None:
+    async def answer(self, calls: Calls, call: Call) -> None:
         """Run a call's handler, and end the call."""
         handler = call.handler
         try:
-            if handler.request_streaming or handler.response_streaming:
+            if call.is_streaming:
                 await _answer_stream(call, handler)
             else:
                 asked = _read(handler, call.only_message())
                 answer = await handler.unary_unary(asked, call)
                 call.outgoing = frame(_written(handler, answer))
         except AbortError as error:
-            connection.fail(call, error)
+            calls.fail(call, error)
+        except MlkitError as error:
+            calls.refuse(call, error)
         except Exception:
             log.exception("a gRPC call failed")
-            connection.fail(call, AbortError(grpc.StatusCode.INTERNAL, BUG))
+            calls.fail(call, AbortError(grpc.StatusCode.INTERNAL, BUG))
         else:
-            connection.succeed(call)
+            calls.succeed(call)
 
     async def _cut_slow_clients(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            limit = time.perf_counter() - self._read_timeout_s
+            now = time.perf_counter()
             for connection in [*self.connections]:
-                connection.cut_if_slow(limit)
+                connection.cut_if_slow(now, self._read_timeout_s)
 
 
 async def _answer_stream(call: Call, handler: Handler) -> None:
     if handler.request_streaming:
-        answers = handler.stream_stream(_requests(call, handler), call)
+        answers = handler.stream_stream(_Requests(call, handler), call)
     else:
         first = await call.read()
         if first is grpc.aio.EOF:
-            raise AbortError(grpc.StatusCode.INVALID_ARGUMENT, "the call takes one message")
+            raise InputError("the call takes one message")
         answers = handler.unary_stream(_read(handler, first), call)
     async with contextlib.aclosing(answers):
         async for answer in answers:
             await call.write(_written(handler, answer))
 
 
-async def _requests(call: Call, handler: Handler) -> AsyncIterator[Any]:
-    while (message := await call.read()) is not grpc.aio.EOF:
-        yield _read(handler, message)
+class _Requests:
+    """Those of a stream, as its handler iterates over them."""
+
+    def __init__(self, call: Call, handler: Handler) -> None:
+        self._call = call
+        self._handler = handler
+
+    def __aiter__(self) -> "_Requests":
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self._call.read()
+        if message is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return _read(self._handler, message)
 
 
 def _read(handler: Handler, message: bytes) -> Any:
@@ -136,7 +159,7 @@ def _read(handler: Handler, message: bytes) -> Any:
     try:
         return read(message) if read else message
     except DecodeError as error:
-        raise AbortError(grpc.StatusCode.INVALID_ARGUMENT, "the message cannot be read") from error
+        raise InputError("the message cannot be read") from error
 
 
 def _written(handler: Handler, answer: Any) -> bytes:
