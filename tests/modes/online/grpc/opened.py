@@ -48,8 +48,8 @@ class Opened:
         return [line for line in body.decode().splitlines() if line.startswith("mlkit_requests_total")]
 
     def say_that_workers_are_ready(self, *, are_ready: bool) -> None:
-        """As they say it themselves."""
-        self.counters.slot(0)[self.counters.layout.is_ready] = are_ready
+        """As the supervisor says it, in the last slot."""
+        self.counters.slot(1)[self.counters.layout.is_ready] = are_ready
 
     @property
     def stub(self) -> Any:
