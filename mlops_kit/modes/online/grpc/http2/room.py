@@ -21,8 +21,8 @@ MOST_WINDOW_BYTES = 2**31 - 1
 class Room:
     """The memory of one connection for what its handlers have not read.
 
-    Every call may send FIRST_BYTES. A message that is larger waits until there is room for all of it, and those
-    that came before it have theirs. The connection's own window is so wide that it holds up nobody.
+    Every call may send FIRST_BYTES. A message that is larger waits until there is room for all of it, after those
+    that came before it. The connection's own window is so wide that it holds up nobody.
     """
 
     def __init__(self, h2: H2Connection, most_bytes: int) -> None:
