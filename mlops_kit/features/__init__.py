@@ -1,0 +1,1 @@
+"""Features: defined once, the same bits offline, online and in the stream."""

@@ -1,0 +1,1 @@
+"""What features are: sources, windows and aggregations, as people write them and as a bundle keeps them."""

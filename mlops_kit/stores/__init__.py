@@ -1,0 +1,1 @@
+"""Where feature values and window state live: keys and bytes, in SQLite, Redis or PostgreSQL."""
