@@ -58,9 +58,12 @@ class Layout:
     - `slots` (column or -1, condition or -1, 1 if it is float64): what a window looks at.
     - `groups` (hop, largest window, first and last + 1 of `tiled`): windows of one hop share tiles.
     - `tiled` (slot, what is kept, how many of the newest): the slots of each group.
-    - `windows` (slot, window, hop, row of `groups` or -1, place among that group's slots, what is needed, newest).
+    - `windows` (slot, window, hop, row of `groups` or -1, place among that group's slots, what is needed, how many of
+      the newest, first and last + 1 of `outputs`).
     - `outputs` (row of `windows`, aggregation, k, include_current), in the order of the features; sorted by window.
     - `order`: for each feature, its row of `outputs`.
+    - `retention_us`: no event can matter any more that is older than the newest one by this.
+    - `keeps_texts`: some feature gives a text back.
     """
 
     source: str
@@ -75,7 +78,9 @@ class Layout:
     order: Array
     lateness_us: int
     raw_span_us: int
+    retention_us: int
     has_current: bool
+    keeps_texts: bool
     digest: str
 
     @property
@@ -105,16 +110,15 @@ def compile_layout(source: EventSource, features: Sequence[WindowFeature]) -> La
     keys = sorted({(slot, f.window_us, f.hop_us) for slot, f in zip(slot_of, mine, strict=True)})
     needed = {key: _needs(key, slot_of, mine) for key in keys}
     groups, tiled = _tiles(keys, needed)
-    windows = [(*key, *_place(key, groups, tiled), *needed[key]) for key in keys]
-    outputs = sorted(
-        {_output(keys.index((s, f.window_us, f.hop_us)), f) for s, f in zip(slot_of, mine, strict=True)}
-    )
-    order = [
-        outputs.index(_output(keys.index((s, f.window_us, f.hop_us)), f))
-        for s, f in zip(slot_of, mine, strict=True)
+    wanted = [_output(keys.index((s, f.window_us, f.hop_us)), f) for s, f in zip(slot_of, mine, strict=True)]
+    outputs = sorted(set(wanted))
+    windows = [
+        (*key, *_place(key, groups, tiled), *needed[key], *_range(number, outputs))
+        for number, key in enumerate(keys)
     ]
     raw_span_us = max((window for _, window, hop in keys if not hop), default=0)
-    state = [FORMAT, columns, kinds, conditions, slots, groups, tiled, source.lateness_us, raw_span_us]
+    keeps_texts = any(feature.kind == "string" for feature in mine)
+    state = [FORMAT, keeps_texts, columns, kinds, conditions, slots, groups, tiled, source.lateness_us, raw_span_us]
     return Layout(
         source=source.name,
         columns=columns,
@@ -123,12 +127,14 @@ def compile_layout(source: EventSource, features: Sequence[WindowFeature]) -> La
         slots=_table(slots, 3),
         groups=_table(groups, 4),
         tiled=_table(tiled, 3),
-        windows=_table(windows, 7),
+        windows=_table(windows, 9),
         outputs=_table(outputs, 4),
-        order=np.array(order, np.int64),
+        order=np.array([outputs.index(output) for output in wanted], np.int64),
         lateness_us=source.lateness_us,
         raw_span_us=raw_span_us,
+        retention_us=source.lateness_us + max((window + hop for _, window, hop in keys), default=0),
         has_current=any(feature.include_current for feature in mine),
+        keeps_texts=keeps_texts,
         digest=hashlib.sha256(json.dumps(state).encode()).hexdigest(),
     )
 
@@ -194,6 +200,11 @@ def _place(
 
 def _output(window: int, feature: WindowFeature) -> tuple[int, int, int, int]:
     return window, AGGREGATIONS.index(feature.aggregation), feature.k, int(feature.include_current)
+
+
+def _range(window: int, outputs: Sequence[tuple[int, int, int, int]]) -> tuple[int, int]:
+    mine = [place for place, output in enumerate(outputs) if output[0] == window]
+    return mine[0], mine[-1] + 1
 
 
 def _table(rows: Sequence[tuple[int, ...]], width: int) -> Array:

@@ -10,7 +10,7 @@ additions are safe in between.
 """
 
 import numpy as np
-from numba import njit
+from mlops_kit.features.kernel.compiling import part
 
 from mlops_kit.schema import Array
 
@@ -38,7 +38,7 @@ def new_accumulator(lanes: int) -> Array:
     return accumulator
 
 
-@njit(cache=True, nogil=True)
+@part
 def clear(total):
     """Make it empty."""
     for lane in range(total[0], total[1] + 1):
@@ -47,7 +47,7 @@ def clear(total):
     total[1] = -1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _split(word, is_float):
     """A word as magnitude (up to 2**63), the power of two that it is to be multiplied with in units of 2**-1074, and
     its sign.
@@ -65,7 +65,7 @@ def _split(word, is_float):
     return np.uint64(word), _UNIT, False
 
 
-@njit(cache=True, nogil=True)
+@part
 def _touch(total, low, high):
     if low < total[0]:
         total[0] = low
@@ -73,7 +73,7 @@ def _touch(total, low, high):
         total[1] = high
 
 
-@njit(cache=True, nogil=True)
+@part
 def add(total, word, is_float, is_removed):
     """Add a value, or take it away again."""
     magnitude, shift, is_negative = _split(word, is_float)
@@ -89,7 +89,7 @@ def add(total, word, is_float, is_removed):
     _touch(total, lane, lane + 2)
 
 
-@njit(cache=True, nogil=True)
+@part
 def add_square(total, word, is_float, is_removed):
     """Add a value's square, or take it away again."""
     magnitude, shift, _ = _split(word, is_float)
@@ -111,7 +111,7 @@ def add_square(total, word, is_float, is_removed):
     _touch(total, lane, lane + 4)
 
 
-@njit(cache=True, nogil=True)
+@part
 def carry(total):
     """Bring the lanes into their one canonical form: 32 bits each, the highest signed, none of them idle."""
     low, high, over = total[0], total[1], np.int64(0)
@@ -138,16 +138,16 @@ def carry(total):
         total[0], total[1] = total.size - 2, -1
 
 
-@njit(cache=True, nogil=True)
-def merge(total, lanes, first):
-    """Add the lanes of another sum, which begin at lane `first`."""
-    for place in range(lanes.size):
-        total[2 + first + place] += lanes[place]
-    if lanes.size:
-        _touch(total, first, first + lanes.size - 1)
+@part
+def add_lanes(total, words, at, lanes, first):
+    """Add the lanes of another sum, which lie in words from `at` on and begin with lane `first`."""
+    for place in range(lanes):
+        total[2 + first + place] += words[at + place]
+    if lanes:
+        _touch(total, first, first + lanes - 1)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _magnitude(total, limbs, pad):
     """Write |total| into limbs of 32 bits above `pad` empty ones. How many are in use, and whether it is negative.
     `total` must be carried.
@@ -169,7 +169,7 @@ def _magnitude(total, limbs, pad):
     return pad + high + 1, is_negative
 
 
-@njit(cache=True, nogil=True)
+@part
 def _divide(limbs, used, divisor):
     """Divide in place by a number below 2**31; whether anything is left over."""
     rest, by = np.uint64(0), np.uint64(divisor)
@@ -180,12 +180,12 @@ def _divide(limbs, used, divisor):
     return rest != 0
 
 
-@njit(cache=True, nogil=True)
+@part
 def _bit(limbs, index):
     return (limbs[index >> 5] >> np.uint64(index & 31)) & np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _round(limbs, used, exponent, is_inexact, is_negative):
     """The float64 nearest to limbs * 2**exponent, as a word. `is_inexact`: a little more than that is meant."""
     while used > 0 and limbs[used - 1] == 0:
@@ -210,7 +210,7 @@ def _round(limbs, used, exponent, is_inexact, is_negative):
     return _compose(mantissa, exponent + drop, is_negative)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _any_below(limbs, index):
     whole = index >> 5
     for place in range(whole):
@@ -219,7 +219,7 @@ def _any_below(limbs, index):
     return (limbs[whole] & ((np.uint64(1) << np.uint64(index & 31)) - np.uint64(1))) != 0
 
 
-@njit(cache=True, nogil=True)
+@part
 def _compose(mantissa, exponent, is_negative):
     if mantissa == 2 * _HIDDEN:
         mantissa = _HIDDEN
@@ -231,7 +231,7 @@ def _compose(mantissa, exponent, is_negative):
     return word | _SIGN if is_negative and word else word
 
 
-@njit(cache=True, nogil=True)
+@part
 def round_sum(total, limbs):
     """The sum as the nearest float64; infinite beyond its range."""
     carry(total)
@@ -239,7 +239,7 @@ def round_sum(total, limbs):
     return _round(limbs, used, -_UNIT, False, is_negative)
 
 
-@njit(cache=True, nogil=True)
+@part
 def round_mean(total, count, limbs):
     """The exact sum divided by the count, rounded once."""
     carry(total)
@@ -248,7 +248,7 @@ def round_mean(total, count, limbs):
     return _round(limbs, used, -_UNIT - 128, is_inexact, is_negative)
 
 
-@njit(cache=True, nogil=True)
+@part
 def round_variance(total, squares, count, work):
     """The sample variance, (n * sum(x**2) - sum(x)**2) / (n * (n - 1)), rounded once. `count` is at least 2."""
     limbs, sums = work[0], work[1]
@@ -268,7 +268,7 @@ def round_variance(total, squares, count, work):
     return _round(limbs, used, -2 * _UNIT - 192, is_inexact, False)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _subtract_square(limbs, sums, low, length):
     """limbs -= sums**2, where the square is known to be the smaller one."""
     for i in range(low, length):

@@ -1,8 +1,15 @@
-"""What the rest of mlkit asks the kernel for: window values of sorted history, and of the states of keys."""
+"""Window values of sorted history: what the rest of mlkit asks the kernel for offline."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
+
+from mlops_kit.features.kernel.cells import new_cell
+from mlops_kit.features.kernel.sliding import new_buffers, slide
 from mlops_kit.features.layout import Layout
 from mlops_kit.schema import Array
 
@@ -49,60 +56,48 @@ class Answers:
     texts: Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class StateAnswers:
-    """`answers` of one question per key; what state says of itself has shape (keys,).
-
-    - `is_too_old`: the question is older than what the state can still answer; its answers mean nothing.
-    - `applied`: the sequence number of the newest event that the state has applied; -1 without state.
-    - `newest`: the time of the newest event by time; -1 without state.
-    """
-
-    answers: Answers
-    is_too_old: Array
-    applied: Array
-    newest: Array
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The states after events. `is_repeated`: events that the state had applied before, by their sequence number;
-    `is_late`: those too old to matter for any question that the state can still answer. Both of shape (events,).
-    `states` has None for a key whose state did not change.
-    """
-
-    states: Sequence[bytes | None]
-    is_repeated: Array
-    is_late: Array
-
-
 def text_word(text: str) -> int:
     """The int64 that stands for a text: 64 bits of BLAKE2b (RFC 7693)."""
-    raise NotImplementedError
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
 
 
-def window_values(layout: Layout, history: Events, questions: Questions, texts: Mapping[int, str]) -> Answers:
+def window_values(
+    layout: Layout, history: Events, questions: Questions, texts: Mapping[int, str], threads: int = 1
+) -> Answers:
     """The aggregates of each question's windows over history sorted by (ts, seq) within each key.
 
-    Runs without the GIL, so that threads may share the keys among them. `texts` is passed on.
+    Several threads share the keys among them. `texts` is passed on.
     """
-    raise NotImplementedError
+    asked = len(questions.ts)
+    answers = np.zeros((asked, len(layout.outputs)), np.int64), np.zeros((asked, len(layout.outputs)), np.bool_)
+    work = (
+        (history.starts, history.ts, history.seq, history.words),
+        (
+            questions.starts,
+            questions.ts,
+            np.zeros(0, np.int64) if questions.limits is None else questions.limits,
+            np.zeros((0, layout.words), np.int64) if questions.current is None else questions.current,
+        ),
+        (layout.slots, layout.windows, layout.outputs),
+    )
+    largest = int(np.diff(history.starts).max(initial=1))
+    shares = _share(history.starts, questions.starts, threads)
+
+    def run(keys: Array) -> None:
+        slide(*work, new_cell(layout.most_newest, largest), new_buffers(largest), keys, answers)
+
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        list(pool.map(run, shares))
+    return Answers(*answers, texts)
 
 
-def apply_events(
-    layout: Layout, states: Sequence[bytes | None], events: Events, texts: Mapping[int, str]
-) -> Applied:
-    """The state of each key after its events, which come in the order of their sequence numbers.
-
-    The same events give the same bytes, however they are cut into calls, and whatever is given a second time changes
-    nothing. `texts` has every text that the events' words stand for. Raises StoreError for a state that is damaged or
-    of another layout.
-    """
-    raise NotImplementedError
-
-
-def answer(
-    layout: Layout, states: Sequence[bytes | None], ts: Array, current: Array | None = None
-) -> StateAnswers:
-    """The aggregates of each key's windows as of ts, from its state; None is a key without events. Raises as above."""
-    raise NotImplementedError
+def _share(history: Array, questions: Array, threads: int) -> list[Array]:
+    """Ranges of keys with about as many events and questions each; more of them than threads."""
+    keys = len(history) - 1
+    if threads <= 1:
+        return [np.array([0, keys], np.int64)]
+    work = history + questions
+    cuts = np.searchsorted(work, np.linspace(0, work[-1], 4 * threads + 1)[1:-1])
+    edges = np.unique([0, *cuts, keys])
+    return [np.array(pair, np.int64) for pair in pairwise(edges)]
