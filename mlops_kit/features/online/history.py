@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops_kit.errors import InputError, MissingColumnsError, UsageError
+from mlops_kit.features.definition.expressions import parse_condition
 from mlops_kit.features.definition.feature_set import EventSource
+from mlops_kit.features.layout import Layout
 from mlops_kit.features.online.records import File, HistoryRecord
 from mlops_kit.features.values import times_us
 from mlops_kit.schema import Array
@@ -22,27 +24,31 @@ BATCH_ROWS: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class HistoryBatch:
-    """Rows of a history. `end`: how many rows of the history are read with these; `left_out` of them are too old to
-    matter, and are not in `frame`.
+    """Rows of a history, and for each its number in it, its sequence number and its time. `end`: how many rows of the
+    history are looked at with these; those that are too old to matter are not here.
     """
 
     frame: pl.DataFrame
+    numbers: Array
     seq: Array
     ts: pl.Series
-    left_out: int
     end: int
+
+    def until(self, row: int) -> "HistoryBatch":
+        """The rows before this one."""
+        end = int(self.numbers[row])
+        return HistoryBatch(self.frame[:row], self.numbers[:row], self.seq[:row], self.ts[:row], end)
 
 
 class History:
     """The files of a source's history."""
 
-    def __init__(self, source: EventSource, files: Sequence[Path]) -> None:
+    def __init__(self, source: EventSource, layout: Layout, files: Sequence[Path]) -> None:
         """Raises InputError for a file that is no Parquet."""
         self._source = source
         self._paths = files
-        self.files = tuple(_look_at(path) for path in files)
-        names = [*(field.column for field in source.key), *(field.name for field in source.fields), source.time]
-        self._columns = [*dict.fromkeys([*names, *([source.sequence] if source.sequence else [])])]
+        self.files = tuple(look_at_file(path) for path in files)
+        self._columns = columns_in_use(source, layout)
 
     @property
     def rows(self) -> int:
@@ -97,45 +103,42 @@ class History:
         for number in range(parquet.num_row_groups):
             group = parquet.metadata.row_group(number)
             end = start + group.num_rows
-            if end > first and not self._is_old(group, names.index(self._source.time), since_us):
-                try:
-                    table = parquet.read_row_group(number, columns=self._columns)
-                except (pa.ArrowException, OSError) as error:
-                    raise InputError(f"{path}: cannot be read", str(error), "check the file") from error
-                yield self._batch(pl.DataFrame(table).with_row_index("", start), max(first - start, 0), since_us)
-            elif end > first:
-                nothing = parquet.schema_arrow.empty_table().select(self._columns)
-                batch = self._batch(pl.DataFrame(nothing).with_row_index("", start), 0, since_us)
-                skipped = group.num_rows - max(first - start, 0)
-                yield HistoryBatch(batch.frame, batch.seq, batch.ts, skipped, end)
+            if end > first:
+                is_old = self._is_old(group, since_us)
+                table = parquet.schema_arrow.empty_table().select(self._columns)
+                if not is_old:
+                    table = _read_group(parquet, number, self._columns, path)
+                yield self._batch(pl.DataFrame(table).with_row_index("", start)[max(first - start, 0) :], end, since_us)
             start = end
 
-    def _batch(self, frame: pl.DataFrame, skipped: int, since_us: int) -> HistoryBatch:
-        end = int(frame[""][-1]) + 1 if len(frame) else 0
-        frame = frame[skipped:]
+    def _batch(self, frame: pl.DataFrame, end: int, since_us: int) -> HistoryBatch:
         ts = times_us(frame[self._source.time])
         # A row without a time stays, to be refused and counted.
         is_kept = (ts >= since_us).fill_null(True)
         kept = frame.filter(is_kept)
-        return HistoryBatch(
-            kept.drop(""), self._sequence(kept), ts.filter(is_kept), len(frame) - len(kept), end
-        )
+        numbers = kept[""].cast(pl.Int64).to_numpy()
+        seq = sequence_numbers(kept[self._source.sequence]) if self._source.sequence else numbers
+        return HistoryBatch(kept.drop(""), numbers, seq, ts.filter(is_kept), end)
 
-    def _sequence(self, frame: pl.DataFrame) -> Array:
-        if not self._source.sequence:
-            return frame[""].cast(pl.Int64).to_numpy()
-        return sequence_numbers(frame[self._source.sequence])
-
-    @staticmethod
-    def _is_old(group: Any, column: int, since_us: int) -> bool:
+    def _is_old(self, group: Any, since_us: int) -> bool:
         """Whether the file says that no row of a group is recent enough."""
-        statistics = group.column(column).statistics
+        columns = map(group.column, range(group.num_columns))
+        statistics = next(column.statistics for column in columns if column.path_in_schema == self._source.time)
         if statistics is None or not statistics.has_min_max or statistics.null_count:
             return False
         if not isinstance(statistics.max, (int, datetime)):
             return False
         newest: int = times_us(pl.Series("time", [statistics.max]))[0]
         return newest < since_us
+
+
+def columns_in_use(source: EventSource, layout: Layout) -> list[str]:
+    """The columns that an event must have: key, time, what features use or conditions look at, its number."""
+    kinds = {field.name: field.kind for field in source.fields}
+    conditions = [parse_condition(text, kinds) for text in layout.conditions]
+    seen = sorted({name for condition in conditions for name in condition.columns})
+    names = [*(field.column for field in source.key), source.time, *layout.columns, *seen]
+    return [*dict.fromkeys([*names, *([source.sequence] if source.sequence else [])])]
 
 
 def sequence_numbers(series: pl.Series) -> Array:
@@ -149,7 +152,8 @@ def sequence_numbers(series: pl.Series) -> Array:
         raise InputError(f"{series.name!r} has numbers beyond 2^63 - 1", fix="number the events anew") from error
 
 
-def _look_at(path: Path) -> File:
+def look_at_file(path: Path) -> File:
+    """Raises InputError for what is no Parquet file."""
     try:
         with pq.ParquetFile(path) as parquet:
             return File(path.name, path.stat().st_size, parquet.metadata.num_rows)
@@ -157,11 +161,18 @@ def _look_at(path: Path) -> File:
         raise InputError(f"{path}: cannot be read as Parquet", str(error), "check the file") from error
 
 
+def _read_group(parquet: pq.ParquetFile, number: int, columns: Sequence[str], path: Path) -> pa.Table:
+    try:
+        return parquet.read_row_group(number, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read", str(error), "check the file") from error
+
+
 def _joined(batches: Sequence[HistoryBatch]) -> HistoryBatch:
     return HistoryBatch(
-        frame=pl.concat([batch.frame for batch in batches]),
+        frame=pl.concat([batch.frame for batch in batches], how="vertical_relaxed"),
+        numbers=np.concatenate([batch.numbers for batch in batches]),
         seq=np.concatenate([batch.seq for batch in batches]),
         ts=pl.concat([batch.ts for batch in batches]),
-        left_out=sum(batch.left_out for batch in batches),
         end=batches[-1].end,
     )

@@ -10,7 +10,7 @@ import polars as pl
 from mlops_kit.errors import StoreError
 from mlops_kit.features.admission import Admitted, admit
 from mlops_kit.features.definition.feature_set import EventSource
-from mlops_kit.features.kernel.windows import apply_events
+from mlops_kit.features.kernel.states import apply_events
 from mlops_kit.features.layout import Layout
 from mlops_kit.features.online.grouping import group_by_key
 from mlops_kit.features.online.records import (

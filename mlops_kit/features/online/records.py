@@ -3,8 +3,10 @@
 Both are small JSON values that change in one step, each made from the version that it replaces.
 """
 
+import secrets
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import msgspec
@@ -18,6 +20,9 @@ CURRENT: Final = "current"
 CHECKPOINT: Final = "checkpoint"
 GRACE_US: Final = 300_000_000
 """How long what is no longer current can still be read: longer than any reader goes without looking."""
+
+LEFTOVER_US: Final = 86_400_000_000
+"""No run takes longer: a generation that is older and was never current was left by one that was killed."""
 
 MOST_ATTEMPTS: Final = 1000
 
@@ -139,13 +144,24 @@ def change_record(
     raise StoreError("a checkpoint in the store cannot be written", "others change it all the time", "try again")
 
 
-def drop_retired(store: Store, retired: tuple[Retired, ...]) -> tuple[Retired, ...]:
-    """Drop what was retired long enough ago; the others."""
+def drop_unused(store: Store, prefix: str, generation: str, retired: tuple[Retired, ...]) -> tuple[Retired, ...]:
+    """Drop what was retired long enough ago, and what runs left that were killed; what is still retired."""
     now = now_us()
+    kept = tuple(one for one in retired if now - one.at_us <= GRACE_US)
     for one in retired:
-        if now - one.at_us > GRACE_US:
+        if one not in kept:
             store.drop(one.space)
-    return tuple(one for one in retired if now - one.at_us <= GRACE_US)
+    for space in store.spaces(prefix):
+        is_old = space.removeprefix(prefix) < name_generation(now - LEFTOVER_US)
+        if is_old and space not in {prefix + generation, *(one.space for one in retired)}:
+            store.drop(space)
+    return kept
+
+
+def name_generation(at_us: int | None = None) -> str:
+    """A name that sorts by time and never comes twice."""
+    moment = datetime.fromtimestamp((now_us() if at_us is None else at_us) / 1e6, UTC)
+    return f"{moment:%Y%m%dT%H%M%S}.{moment.microsecond:06d}-{secrets.token_hex(3)}"
 
 
 def now_us() -> int:

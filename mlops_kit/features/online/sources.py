@@ -83,7 +83,7 @@ class EventsReader:
 
     def part(self, values: Sequence[bytes | None], ts: Array, current: Array | None) -> Part:
         """As the kernel answers."""
-        from mlops_kit.features.kernel.windows import answer
+        from mlops_kit.features.kernel.states import answer
 
         found = answer(self.layout, values, ts, current)
         done = self._finisher.finish(found.answers)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from mlops_kit.errors import StoreError
-from mlops_kit.features.kernel.windows import apply_events
+from mlops_kit.features.kernel.states import apply_events
 from mlops_kit.features.layout import Layout
 from mlops_kit.features.online.grouping import Grouped
 from mlops_kit.features.online.records import SourceRecord, decode_record

@@ -1,0 +1,174 @@
+"""A table's file into the store, a whole generation at a time: readers see the one before until it is complete."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import batched
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from mlops_kit.errors import InputError, MissingColumnsError
+from mlops_kit.features.definition.feature_set import FeatureSet, Field, TableSource
+from mlops_kit.features.keys import encode_keys
+from mlops_kit.features.online.history import look_at_file
+from mlops_kit.features.online.records import (
+    CURRENT,
+    File,
+    Retired,
+    TableRecord,
+    change_record,
+    drop_unused,
+    name_generation,
+    now_us,
+    read_record,
+    table_key,
+    table_space,
+)
+from mlops_kit.features.online.rows import ALWAYS, RowCodec, Versions
+from mlops_kit.features.online.sources import fields_in_use
+from mlops_kit.features.values import normal_values, times_us
+from mlops_kit.schema import Array
+from mlops_kit.stores.interface import Store, Write
+
+CHUNK_KEYS: Final = 4096
+
+KEPT_US: Final = 3_600_000_000
+"""Versions of a row are kept that held so long before the time asked for: requests may be a little older."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """What readers see now. `is_new`: this run wrote it; else nothing had changed. `without_key`: rows left out because
+    their key or time is null.
+    """
+
+    source: str
+    keys: int
+    is_new: bool
+    without_key: int = 0
+
+
+def publish_table(
+    source: TableSource,
+    feature_set: FeatureSet,
+    store: Store,
+    files: Sequence[Path],
+    as_of_us: int,
+    on_keys: Callable[[int], None],
+    *,
+    is_anew: bool = False,
+) -> PublishedTable:
+    """Write the rows that questions from `as_of_us` on may ask for, and switch to them.
+
+    Raises InputError for a table that has two rows for one key at one time, or other columns than its definition.
+    """
+    codec = RowCodec(fields_in_use(source, feature_set))
+    address = (CURRENT, table_key(source.name, codec))
+    seen = tuple(_seen(path) for path in files)
+    before = read_record(TableRecord, store, *address)
+    if before.generation and before.files == seen and before.as_of_us <= as_of_us and not is_anew:
+        return PublishedTable(source.name, before.rows, is_new=False)
+    versions, keys, without_key = read_versions(source, codec.fields, files, as_of_us - KEPT_US)
+    generation = name_generation()
+    space = table_space(source.name, codec, generation)
+    for chunk in batched(zip(keys, codec.encode(versions), strict=True), CHUNK_KEYS):
+        store.write(space, [Write(key, data) for key, data in chunk])
+        on_keys(len(chunk))
+
+    def switched(record: TableRecord) -> TableRecord:
+        old = (Retired(table_space(source.name, codec, record.generation), now_us()),) if record.generation else ()
+        return TableRecord(generation, seen, as_of_us, now_us(), len(keys), (*record.retired, *old))
+
+    record = change_record(TableRecord, store, address, switched)
+    retired = drop_unused(store, table_space(source.name, codec, ""), record.generation, record.retired)
+    change_record(
+        TableRecord, store, address, lambda record: msgspec.structs.replace(record, retired=retired)
+    )
+    return PublishedTable(source.name, len(keys), is_new=True, without_key=without_key)
+
+
+def read_versions(
+    source: TableSource, fields: Sequence[Field], files: Sequence[Path], since_us: int
+) -> tuple[Versions, list[bytes], int]:
+    """The rows of a table by key and time, those that hold at `since_us` and later; the keys; and how many rows have
+    none. Raises as above.
+    """
+    frame = _read(source, fields, files)
+    codes, keys = encode_keys(frame, [one.column for one in source.key], [one.kind for one in source.key])
+    since = _valid_from(source, frame)
+    is_kept = (codes >= 0) & since.is_not_null().to_numpy()
+    rows = np.flatnonzero(is_kept)
+    since_of = since.fill_null(0).to_numpy()
+    rows = rows[np.lexsort((since_of[rows], codes[rows]))]
+    codes, times = codes[rows], since_of[rows]
+    _refuse_doubles(source, codes, times)
+    # A version matters if the next one of its key does not hold yet at the time asked for.
+    is_last = np.append(codes[1:] != codes[:-1], True)
+    matters = is_last | (np.append(times[1:], 0) > since_us)
+    first_matters = np.unique(codes, return_index=True)[1]
+    has_older = ~matters[first_matters]
+    rows, codes, times = rows[matters], codes[matters], times[matters]
+    found = np.unique(codes)
+    frame = frame[rows]
+    words, is_valid, texts = _words(fields, frame)
+    starts = np.searchsorted(codes, np.append(found, len(keys)))
+    versions = Versions(starts, times, words, is_valid, texts, has_older)
+    return versions, [keys[code] for code in found.tolist()], len(is_kept) - int(is_kept.sum())
+
+
+def _read(source: TableSource, fields: Sequence[Field], files: Sequence[Path]) -> pl.DataFrame:
+    names = [one.column for one in source.key] + [field.name for field in fields]
+    names += [source.valid_from] if source.valid_from else []
+    table = pl.scan_parquet(files)
+    try:
+        known = table.collect_schema().names()
+        if missing := [name for name in names if name not in known]:
+            raise MissingColumnsError(missing, known)
+        return table.select(dict.fromkeys(names)).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        why = str(error).partition("\n")[0]
+        raise InputError(f"the table {source.name!r} cannot be read", why, "check its file") from error
+
+
+def _valid_from(source: TableSource, frame: pl.DataFrame) -> pl.Series:
+    if source.valid_from:
+        return times_us(frame[source.valid_from])
+    return pl.repeat(ALWAYS, len(frame), dtype=pl.Int64, eager=True)
+
+
+def _refuse_doubles(source: TableSource, codes: Array, times: Array) -> None:
+    is_double = (codes[1:] == codes[:-1]) & (times[1:] == times[:-1])
+    if is_double.any():
+        since = f" and {source.valid_from!r}" if source.valid_from else ""
+        raise InputError(
+            f"the table {source.name!r} has {int(is_double.sum()):,} rows whose key{since} another row has, too",
+            "which of them holds is not known",
+            "leave one row for each" if source.valid_from else "leave one row for each, or define valid_from",
+        )
+
+
+def _words(fields: Sequence[Field], frame: pl.DataFrame) -> tuple[Array, Array, dict[int, Array]]:
+    words = np.zeros((len(frame), len(fields)), np.int64)
+    is_valid = np.zeros((len(frame), len(fields)), bool)
+    texts = {}
+    for place, field in enumerate(fields):
+        values, unfit = normal_values(frame[field.name], field.kind)
+        if unfit.any():
+            raise InputError(f"{field.name!r} has numbers that are not whole, or beyond 64 bits", "it is int64")
+        is_valid[:, place] = values.is_not_null().to_numpy()
+        if field.kind == "string":
+            texts[place] = values.to_numpy()
+        elif field.kind == "float64":
+            words[:, place] = values.fill_null(0.0).to_numpy().view(np.int64)
+        else:
+            words[:, place] = values.cast(pl.Int64).fill_null(0).to_numpy()
+    return words, is_valid, texts
+
+
+def _seen(path: Path) -> File:
+    """A table's file may be written anew with as many rows and bytes; then its time differs."""
+    file = look_at_file(path)
+    return File(f"{file.name}@{path.stat().st_mtime_ns}", file.size, file.rows)
