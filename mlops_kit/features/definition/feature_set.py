@@ -7,7 +7,18 @@ Kind: TypeAlias = Literal["float64", "int64", "bool", "string"]
 """What a value is. Floats of any width are float64 and integers of any width int64, both exactly."""
 
 Aggregation: TypeAlias = Literal[
-    "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "last_k", "distinct_count", "time_since_last"
+    "count",
+    "sum",
+    "mean",
+    "min",
+    "max",
+    "var",
+    "std",
+    "first",
+    "last",
+    "last_k",
+    "distinct_count",
+    "time_since_last",
 ]
 
 Default: TypeAlias = float | int | bool | str | None
@@ -55,7 +66,7 @@ class EventSource:
 
 @dataclass(frozen=True, slots=True)
 class TableSource:
-    """What is known of an entity: one row per key or, with `valid_from`, one per key and time since which it holds."""
+    """What is known of an entity: one row per key or, with `valid_from`, one per key and time since when."""
 
     name: str
     key: tuple[KeyField, ...]
@@ -68,7 +79,7 @@ class TableSource:
 class WindowFeature:
     """An aggregate of the events of one entity in the window before a time T.
 
-    - `window_us`, `hop_us`: it sees T - window <= ts < T; with a hop, the lower bound is rounded down to a multiple.
+    - `window_us`, `hop_us`: it sees T - window <= ts < T; a hop rounds the lower bound down to its multiple.
     - `condition`: events for which this is not true are left out; "" for none.
     - `column`: "" for count and time_since_last of the events themselves.
     - `k`: for last_k, which of the newest this is: 1 is the newest. 0 for all others.
