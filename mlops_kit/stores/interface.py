@@ -28,9 +28,9 @@ class Store(Protocol):
     """Values by (space, key). A space is a name of letters, digits and "_-./@:", a key is any bytes up to 1 KiB,
     a value any bytes up to 256 MiB.
 
-    Every method may raise StoreError (the server is away, the disk is full, it took too long) and may then be called
-    again. A process may be killed at any moment; each value is then as it was or as it was to be, whole. Any number
-    of processes may read and write at once. Threads may share a store.
+    Every method may raise StoreError (the server is away, the disk is full, it took too long) and may then be
+    called again. A process may be killed at any moment; each value is then as it was or as it was to be, whole.
+    Any number of processes may read and write at once. Threads may share a store.
     """
 
     def read(self, addresses: Sequence[tuple[str, bytes]]) -> list[Value | None]:
