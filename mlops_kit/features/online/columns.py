@@ -59,7 +59,8 @@ class LookupFinisher:
 
         def read(place: int) -> Array:
             column = texts[self._fields[place]]
-            return np.where(valid[:, place], column, self._texts.get(place))
+            default = self._texts.get(place)
+            return column if default is None else np.where(valid[:, place], column, default)
 
         return words, valid | self._has_default, read
 

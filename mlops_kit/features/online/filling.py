@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
 from mlops_kit.errors import StoreError, UsageError
-from mlops_kit.features.admission import admit
 from mlops_kit.features.definition.feature_set import EventSource, WindowFeature
 from mlops_kit.features.layout import compile_layout
-from mlops_kit.features.online.grouping import group_by_key
-from mlops_kit.features.online.history import History, HistoryBatch
+from mlops_kit.features.online.grouping import group_events
+from mlops_kit.features.online.past import Past, PastEvents
 from mlops_kit.features.online.records import (
     CHECKPOINT,
     HistoryRecord,
@@ -65,14 +63,12 @@ class Filled:
     lost_to: int | None = None
 
 
-def fill_state(
-    source: EventSource, features: Sequence[WindowFeature], store: Store, files: Sequence[Path], filling: Filling
-) -> Filled:
-    """Apply the history in these files, as far as it is not applied yet.
+def fill_state(source: EventSource, features: Sequence[WindowFeature], store: Store, filling: Filling) -> Filled:
+    """Apply the source's history, as far as it is not applied yet.
 
     Raises UsageError if the history was changed, or events were pushed that come after some of it.
     """
-    run = _Run(source, features, store, files, filling)
+    run = _Run(source, features, store, filling)
     for batch in run.batches():
         run.apply(batch)
     return run.finish()
@@ -86,7 +82,6 @@ class _Run:
         source: EventSource,
         features: Sequence[WindowFeature],
         store: Store,
-        files: Sequence[Path],
         filling: Filling,
     ) -> None:
         self._source, self._store, self._filling = source, store, filling
@@ -94,10 +89,10 @@ class _Run:
         self._address = (CHECKPOINT, source_key(layout))
         before = read_record(SourceRecord, store, *self._address)
         self._generation = name_generation() if filling.is_anew else before.generation
-        self._history = History(source, layout, files)
+        self._past = Past(source, layout)
         self._files = (CHECKPOINT, history_key(layout, self._generation))
         self._done = read_record(HistoryRecord, store, *self._files)
-        self._history.refuse_changed(self._done)
+        self._past.refuse_changed(self._done)
         space = events_space(layout, self._generation)
         self._writer = StateWriter(layout, store, space, self._address, self._check)
         reach = max((one.window_us + one.hop_us for one in features if one.source == source.name), default=0)
@@ -106,9 +101,9 @@ class _Run:
         self._filled = Filled(source.name, last=-1 if filling.is_anew else before.from_history)
         self._has_begun = False
 
-    def batches(self) -> Iterator[HistoryBatch]:
+    def batches(self) -> Iterator[PastEvents]:
         """The rows that are not applied yet, up to the end that is wanted."""
-        for batch in self._history.batches(self._done.rows, self._since_us):
+        for batch in self._past.batches(self._done.rows, self._since_us):
             if self._filling.is_end:
                 is_after = (batch.ts >= self._filling.as_of_us).fill_null(False)
                 if is_after.any():
@@ -116,24 +111,24 @@ class _Run:
                     return
             yield batch
 
-    def apply(self, batch: HistoryBatch) -> None:
+    def apply(self, batch: PastEvents) -> None:
         """Apply a batch, then say so in the store: if the run ends in between, it is applied once more, to no effect."""
         rows, filled = len(batch.frame), self._filled
         if rows and not self._has_begun:
             self._begin(int(batch.seq.min()))
-        admitted = admit(batch.frame, self._source, self._layout, batch.seq)
+        grouped, refused = group_events(batch.frame, self._source, self._layout, batch.seq)
         fates = Fates(rows)
-        self._writer.apply(group_by_key(admitted, rows), admitted.texts, fates)
+        self._writer.apply(grouped, fates)
         looked_at = batch.end - self._done.rows
-        for reason, refused in admitted.refused.items():
-            filled.refused[reason] = filled.refused.get(reason, 0) + len(refused)
+        for reason, places in refused.items():
+            filled.refused[reason] = filled.refused.get(reason, 0) + len(places)
         filled.rows += looked_at
         filled.left_out += looked_at - rows
         filled.repeated += int(fates.is_repeated.sum())
         filled.late += int(fates.is_late.sum())
-        filled.applied += len(admitted.ts) - int((fates.is_repeated | fates.is_late).sum())
+        filled.applied += len(grouped.rows) - int((fates.is_repeated | fates.is_late).sum())
         filled.last = max(filled.last, int(batch.seq.max())) if rows else filled.last
-        self._done = self._history.record(batch.end)
+        self._done = self._past.record(batch.end)
         if not self._filling.is_anew:
             self._change(lambda record: self._filled_record(record, is_filling=record.is_filling))
         change_record(HistoryRecord, self._store, self._files, lambda _: self._done)

@@ -1,13 +1,18 @@
-"""Admitted events by key, as the kernel takes them."""
+"""Events that are admitted, by key, as the kernel takes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
-from mlops_kit.features.admission import Admitted
+from mlops_kit.features.admission import admit
+from mlops_kit.features.definition.feature_set import EventSource
 from mlops_kit.features.kernel.windows import Events
+from mlops_kit.features.layout import Layout
 from mlops_kit.schema import Array
+
+UNNUMBERED = "its number in the source is null, or no whole number from 0 on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,43 +21,55 @@ class Grouped:
 
     keys: Sequence[bytes]
     events: Events
+    texts: Mapping[int, str]
     rows: Array
 
     def of_keys(self, places: Array) -> "Grouped":
         """Only the events of some keys."""
         firsts, ends = self.events.starts[places], self.events.starts[places + 1]
         chosen = _ranges(firsts, ends)
-        return Grouped(
-            keys=[self.keys[place] for place in places.tolist()],
-            events=Events(
-                starts=np.concatenate([[0], np.cumsum(ends - firsts)]),
-                ts=self.events.ts[chosen],
-                seq=self.events.seq[chosen],
-                words=self.events.words[chosen],
-            ),
-            rows=self.rows[chosen],
+        events = Events(
+            starts=np.concatenate([[0], np.cumsum(ends - firsts)]),
+            ts=self.events.ts[chosen],
+            seq=self.events.seq[chosen],
+            words=self.events.words[chosen],
         )
+        return Grouped([self.keys[place] for place in places.tolist()], events, self.texts, self.rows[chosen])
 
 
-def group_by_key(admitted: Admitted, rows: int) -> Grouped:
-    """Sort what was admitted of a frame with so many rows."""
-    codes = admitted.codes
-    order = np.lexsort((admitted.seq, codes)) if _descends(admitted.seq) else np.argsort(codes, kind="stable")
-    counts = np.bincount(codes, minlength=len(admitted.keys))
+def group_events(
+    frame: pl.DataFrame, source: EventSource, layout: Layout, seq: Array
+) -> tuple[Grouped, dict[str, Array]]:
+    """The events that count, and the rows of the others by reason. A negative sequence number is none.
+
+    Raises what `admit` raises.
+    """
+    numbered = np.flatnonzero(seq >= 0)
+    is_whole = len(numbered) == len(frame)
+    admitted = admit(frame if is_whole else frame[numbered], source, layout, seq[numbered])
+    refused = {reason: numbered[rows] for reason, rows in admitted.refused.items()}
+    if not is_whole:
+        refused[UNNUMBERED] = np.flatnonzero(seq < 0)
+    is_kept = np.ones(len(frame), bool)
+    for rows in refused.values():
+        is_kept[rows] = False
+    order = _order(admitted.codes, admitted.seq)
+    counts = np.bincount(admitted.codes, minlength=len(admitted.keys))
     events = Events(
         starts=np.concatenate([[0], np.cumsum(counts)]),
         ts=admitted.ts[order],
         seq=admitted.seq[order],
         words=admitted.words[order],
     )
-    is_kept = np.ones(rows, bool)
-    for refused in admitted.refused.values():
-        is_kept[refused] = False
-    return Grouped(admitted.keys, events, np.flatnonzero(is_kept)[order])
+    return Grouped(admitted.keys, events, admitted.texts, np.flatnonzero(is_kept)[order]), refused
 
 
-def _descends(seq: Array) -> bool:
-    return bool((seq[1:] < seq[:-1]).any())
+def _order(codes: Array, seq: Array) -> Array:
+    if (seq[1:] < seq[:-1]).any():
+        return np.lexsort((seq, codes))
+    # NumPy sorts short integers by radix, in linear time.
+    small = codes.astype(np.uint16) if codes.max(initial=0) < 1 << 16 else codes
+    return np.argsort(small, kind="stable")
 
 
 def _ranges(firsts: Array, ends: Array) -> Array:

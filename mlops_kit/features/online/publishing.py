@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import batched
-from pathlib import Path
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -13,7 +12,8 @@ import polars as pl
 from mlops_kit.errors import InputError, MissingColumnsError
 from mlops_kit.features.definition.feature_set import FeatureSet, Field, TableSource
 from mlops_kit.features.keys import encode_keys
-from mlops_kit.features.online.history import look_at_file
+from mlops_kit.features.history import History, open_history
+from mlops_kit.features.online.past import files_of
 from mlops_kit.features.online.records import (
     CURRENT,
     File,
@@ -55,7 +55,6 @@ def publish_table(
     source: TableSource,
     feature_set: FeatureSet,
     store: Store,
-    files: Sequence[Path],
     as_of_us: int,
     on_keys: Callable[[int], None],
     *,
@@ -67,15 +66,17 @@ def publish_table(
     """
     codec = RowCodec(fields_in_use(source, feature_set))
     address = (CURRENT, table_key(source.name, codec))
-    seen = tuple(_seen(path) for path in files)
+    history = open_history(source.name, source.path)
+    seen = _seen(history)
     before = read_record(TableRecord, store, *address)
     if before.generation and before.files == seen and before.as_of_us <= as_of_us and not is_anew:
         return PublishedTable(source.name, before.rows, is_new=False)
-    versions, keys, without_key = read_versions(source, codec.fields, files, as_of_us - KEPT_US)
+    versions, keys, without_key = read_versions(source, codec.fields, history, as_of_us - KEPT_US)
     generation = name_generation()
     space = table_space(source.name, codec, generation)
-    for chunk in batched(zip(keys, codec.encode(versions), strict=True), CHUNK_KEYS):
-        store.write(space, [Write(key, data) for key, data in chunk])
+    writes = map(Write, keys, codec.encode(versions))
+    while chunk := [*islice(writes, CHUNK_KEYS)]:
+        store.write(space, chunk)
         on_keys(len(chunk))
 
     def switched(record: TableRecord) -> TableRecord:
@@ -84,19 +85,17 @@ def publish_table(
 
     record = change_record(TableRecord, store, address, switched)
     retired = drop_unused(store, table_space(source.name, codec, ""), record.generation, record.retired)
-    change_record(
-        TableRecord, store, address, lambda record: msgspec.structs.replace(record, retired=retired)
-    )
+    change_record(TableRecord, store, address, lambda record: msgspec.structs.replace(record, retired=retired))
     return PublishedTable(source.name, len(keys), is_new=True, without_key=without_key)
 
 
 def read_versions(
-    source: TableSource, fields: Sequence[Field], files: Sequence[Path], since_us: int
+    source: TableSource, fields: Sequence[Field], history: History, since_us: int
 ) -> tuple[Versions, list[bytes], int]:
     """The rows of a table by key and time, those that hold at `since_us` and later; the keys; and how many rows have
     none. Raises as above.
     """
-    frame = _read(source, fields, files)
+    frame = _read(source, fields, history)
     codes, keys = encode_keys(frame, [one.column for one in source.key], [one.kind for one in source.key])
     since = _valid_from(source, frame)
     is_kept = (codes >= 0) & since.is_not_null().to_numpy()
@@ -119,15 +118,15 @@ def read_versions(
     return versions, [keys[code] for code in found.tolist()], len(is_kept) - int(is_kept.sum())
 
 
-def _read(source: TableSource, fields: Sequence[Field], files: Sequence[Path]) -> pl.DataFrame:
+def _read(source: TableSource, fields: Sequence[Field], history: History) -> pl.DataFrame:
     names = [one.column for one in source.key] + [field.name for field in fields]
     names += [source.valid_from] if source.valid_from else []
-    table = pl.scan_parquet(files)
+    table = pl.scan_parquet([path for path, _ in history.files])
     try:
         known = table.collect_schema().names()
         if missing := [name for name in names if name not in known]:
             raise MissingColumnsError(missing, known)
-        return table.select(dict.fromkeys(names)).collect()
+        return table.select(*dict.fromkeys(names)).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         why = str(error).partition("\n")[0]
         raise InputError(f"the table {source.name!r} cannot be read", why, "check its file") from error
@@ -168,7 +167,8 @@ def _words(fields: Sequence[Field], frame: pl.DataFrame) -> tuple[Array, Array, 
     return words, is_valid, texts
 
 
-def _seen(path: Path) -> File:
+def _seen(history: History) -> tuple[File, ...]:
     """A table's file may be written anew with as many rows and bytes; then its time differs."""
-    file = look_at_file(path)
-    return File(f"{file.name}@{path.stat().st_mtime_ns}", file.size, file.rows)
+    times = [path.stat().st_mtime_ns for path, _ in history.files]
+    files = zip(files_of(history), times, strict=True)
+    return tuple(File(f"{file.name}@{time}", file.size, file.rows) for file, time in files)

@@ -1,6 +1,6 @@
 """Events into the window state of their keys: in a store that others write to as well, or in memory."""
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,11 +8,10 @@ import msgspec
 import polars as pl
 
 from mlops_kit.errors import StoreError
-from mlops_kit.features.admission import Admitted, admit
 from mlops_kit.features.definition.feature_set import EventSource
 from mlops_kit.features.kernel.states import apply_events
 from mlops_kit.features.layout import Layout
-from mlops_kit.features.online.grouping import group_by_key
+from mlops_kit.features.online.grouping import group_events
 from mlops_kit.features.online.records import (
     CHECKPOINT,
     SourceRecord,
@@ -54,15 +53,15 @@ def push_to_memory(
     source: EventSource, layout: Layout, states: MutableMapping[bytes, bytes], frame: pl.DataFrame, seq: Array
 ) -> Pushed:
     """Apply events to states that nobody else changes."""
-    admitted = admit(frame, source, layout, seq)
-    grouped, fates = group_by_key(admitted, len(frame)), Fates(len(frame))
+    grouped, refused = group_events(frame, source, layout, seq)
+    fates = Fates(len(frame))
     before = [states.get(key) for key in grouped.keys]
-    applied = apply_events(layout, before, grouped.events, admitted.texts)
+    applied = apply_events(layout, before, grouped.events, grouped.texts)
     for key, state in zip(grouped.keys, applied.states, strict=True):
         if state is not None:
             states[key] = state
     fates.note(grouped.rows, applied.is_repeated, applied.is_late)
-    return outcome(admitted, fates, seq)
+    return outcome(refused, fates, seq)
 
 
 class Pusher:
@@ -89,12 +88,12 @@ class Pusher:
 
         Raises StoreError, after which the same events may be pushed again, unless the state was built anew meanwhile.
         """
-        admitted = admit(frame, self._source, self._layout, seq)
+        grouped, refused = group_events(frame, self._source, self._layout, seq)
         fates = Fates(len(frame))
-        self._states.apply(group_by_key(admitted, len(frame)), admitted.texts, fates)
-        pushed = outcome(admitted, fates, seq)
-        if len(seq):
-            self._acknowledge(int(seq.min()), pushed.last)
+        self._states.apply(grouped, fates)
+        pushed = outcome(refused, fates, seq)
+        if pushed.last >= 0:
+            self._acknowledge(int(seq[seq >= 0].min()), pushed.last)
         return pushed
 
     def _acknowledge(self, first: int, last: int) -> None:
@@ -121,17 +120,17 @@ class Pusher:
             )
 
 
-def outcome(admitted: Admitted, fates: Fates, seq: Array) -> Pushed:
+def outcome(refused: Mapping[str, Array], fates: Fates, seq: Array) -> Pushed:
     """What to tell of a batch."""
     late = fates.is_late.nonzero()[0].tolist()
     repeated = int(fates.is_repeated.sum())
-    refused = [Dead(row, reason) for reason, rows in admitted.refused.items() for row in rows.tolist()]
-    dead = sorted([*refused, *(Dead(row, TOO_LATE) for row in late)], key=lambda one: one.row)
+    left_out = [Dead(row, reason) for reason, rows in refused.items() for row in rows.tolist()]
+    dead = sorted([*left_out, *(Dead(row, TOO_LATE) for row in late)], key=lambda one: one.row)
     return Pushed(
         events=len(seq),
         applied=len(seq) - repeated - len(dead),
         repeated=repeated,
         late=len(late),
         dead=dead,
-        last=int(seq.max()) if len(seq) else -1,
+        last=int(seq.max(initial=-1)),
     )

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,15 +48,15 @@ class StateWriter:
     record: tuple[str, bytes]
     check: Callable[[SourceRecord], None]
 
-    def apply(self, grouped: Grouped, texts: Mapping[int, str], fates: Fates) -> None:
+    def apply(self, grouped: Grouped, fates: Fates) -> None:
         """Apply events to the states of their keys. Raises StoreError, after which they can be applied again."""
         for first in range(0, len(grouped.keys), CHUNK_KEYS):
             places = np.arange(first, min(first + CHUNK_KEYS, len(grouped.keys)))
-            self._apply_chunk(grouped.of_keys(places), texts, fates)
+            self._apply_chunk(grouped.of_keys(places), fates)
 
-    def _apply_chunk(self, grouped: Grouped, texts: Mapping[int, str], fates: Fates) -> None:
+    def _apply_chunk(self, grouped: Grouped, fates: Fates) -> None:
         for _ in range(MOST_ATTEMPTS):
-            lost = self._attempt(grouped, texts, fates)
+            lost = self._attempt(grouped, fates)
             if not lost.size:
                 return
             grouped = grouped.of_keys(lost)
@@ -64,13 +64,13 @@ class StateWriter:
             time.sleep(random.uniform(0, LONGEST_PAUSE_S))  # noqa: S311
         raise StoreError("events cannot be written to the store", "others write the same keys all the time")
 
-    def _attempt(self, grouped: Grouped, texts: Mapping[int, str], fates: Fates) -> Array:
+    def _attempt(self, grouped: Grouped, fates: Fates) -> Array:
         """The places of the keys that somebody else wrote meanwhile."""
         addresses = [self.record, *((self.space, key) for key in grouped.keys)]
         record, *values = self.store.read(addresses)
         self.check(decode_record(SourceRecord, record))
         before = [value.data if value else None for value in values]
-        applied = apply_events(self.layout, before, grouped.events, texts)
+        applied = apply_events(self.layout, before, grouped.events, grouped.texts)
         writes, changed = [], []
         for place, (state, value) in enumerate(zip(applied.states, values, strict=True)):
             if state is not None:

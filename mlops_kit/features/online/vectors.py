@@ -28,8 +28,8 @@ class Vectors:
       rows is an object array with None.
     - `is_missing`: source → the rows whose key it does not know, which have defaults.
     - `age_us`: source → how long before the row's time the key's newest event was, or its row began to hold.
-    - `applied`, `newest_us`: event source → the sequence number of the newest event by arrival, and the time of the
-      newest by time; -1 for a key without events.
+    - `applied`, `newest_us`: event source → the sequence number of the newest event by arrival, and the time of
+      the newest by time; -1 for a key without events.
     - `is_too_old`: rows whose time lies before what the store can answer; their values mean nothing.
     """
 
@@ -51,9 +51,7 @@ class Vectors:
 class FeatureReader:
     """Reads vectors. Threads may share it."""
 
-    def __init__(
-        self, feature_set: FeatureSet, store: Store, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, feature_set: FeatureSet, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         used = {feature.source for feature in feature_set.features}
         self._sources: list[Source] = [
             *(EventsReader(source, feature_set) for source in feature_set.events if source.name in used),
@@ -98,7 +96,8 @@ class FeatureReader:
     def _look(self, values: Sequence[Value | None], now: float) -> bool:
         """Take note of what is current; whether anything changed."""
         self._looked = now
-        return any([source.look(value) for source, value in zip(self._sources, values, strict=True)])
+        changes = [source.look(value) for source, value in zip(self._sources, values, strict=True)]
+        return any(changes)
 
     def _joined(self, parts: Mapping[str, Part], ts: Array) -> Vectors:
         found: dict[str, Array] = {}
