@@ -71,12 +71,9 @@ class RowCodec:
         self._presence = (len(fields) + 63) // 64
         self._record = _WORD * (1 + self._presence + len(fields))
         self._nothing = bytes(self._record)
-
-    @property
-    def digest(self) -> str:
-        """Names the form of the bytes: 16 hexadecimal digits."""
-        form = [FORMAT, [(field.name, field.kind) for field in self.fields]]
-        return hashlib.sha256(json.dumps(form).encode()).hexdigest()[:16]
+        form = [FORMAT, [(field.name, field.kind) for field in fields]]
+        self.digest = hashlib.sha256(json.dumps(form).encode()).hexdigest()[:16]
+        """Names the form of the bytes."""
 
     def encode(self, versions: Versions) -> Iterator[bytes]:
         """The value of each key."""

@@ -70,16 +70,17 @@ class EventsReader:
         self.record = (CHECKPOINT, source_key(self.layout))
         self._finisher = Finisher(feature_set.windows, self.layout)
         self._columns = ColumnMaker(self._finisher.features)
-        self._seen = SourceRecord()
+        self._seen, self._space = SourceRecord(), events_space(self.layout, "")
 
     def look(self, value: Value | None) -> bool:
         """Another generation of state is another place."""
-        before, self._seen = self._seen, decode_record(SourceRecord, value)
-        return before.generation != self._seen.generation
+        self._seen, before = decode_record(SourceRecord, value), self._space
+        self._space = events_space(self.layout, self._seen.generation)
+        return before != self._space
 
     def space(self) -> str:
         """A source without any event has no state, and is not wrong."""
-        return events_space(self.layout, self._seen.generation)
+        return self._space
 
     def part(self, values: Sequence[bytes | None], ts: Array, current: Array | None) -> Part:
         """As the kernel answers."""
@@ -113,19 +114,21 @@ class TableReader:
         places = {field.name: place for place, field in enumerate(fields)}
         self._finisher = LookupFinisher(mine, [places[feature.column] for feature in mine])
         self._columns = ColumnMaker(mine)
-        self._seen = TableRecord()
+        self._seen, self._space = TableRecord(), ""
 
     def look(self, value: Value | None) -> bool:
         """Another generation is another place."""
-        before, self._seen = self._seen, decode_record(TableRecord, value)
-        return before.generation != self._seen.generation
+        self._seen, before = decode_record(TableRecord, value), self._space
+        generation = self._seen.generation
+        self._space = table_space(self.name, self._codec, generation) if generation else ""
+        return before != self._space
 
     def space(self) -> str:
         """Raises StoreError if the table was never published: its keys would all seem to be missing."""
-        if not self._seen.generation:
+        if not self._space:
             why = f"the table {self.name!r} was never written, or the features take other columns of it now"
             raise StoreError("the store lacks a table of the features", why, "run mlkit features materialize")
-        return table_space(self.name, self._codec, self._seen.generation)
+        return self._space
 
     def part(self, values: Sequence[bytes | None], ts: Array, current: Array | None) -> Part:  # noqa: ARG002
         """The version that holds at each time."""
