@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,10 @@ from mlops_kit.features.kernel.windows import Events
 from mlops_kit.features.layout import Layout
 from mlops_kit.schema import Array
 
-UNNUMBERED = "its number in the source is null, or no whole number from 0 on"
+UNNUMBERED: Final = "its number in the source is null, or no whole number from 0 on"
+
+
+NO_FAULTS: Final[Mapping[int, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +42,23 @@ class Grouped:
 
 
 def group_events(
-    frame: pl.DataFrame, source: EventSource, layout: Layout, seq: Array
+    frame: pl.DataFrame, source: EventSource, layout: Layout, seq: Array, faults: Mapping[int, str] = NO_FAULTS
 ) -> tuple[Grouped, dict[str, Array]]:
-    """The events that count, and the rows of the others by reason. A negative sequence number is none.
+    """The events that count, and the rows of the others by reason: `faults` has those that are known to be none. A
+    negative sequence number is none.
 
     Raises what `admit` raises.
     """
-    numbered = np.flatnonzero(seq >= 0)
-    is_whole = len(numbered) == len(frame)
-    admitted = admit(frame if is_whole else frame[numbered], source, layout, seq[numbered])
-    refused = {reason: numbered[rows] for reason, rows in admitted.refused.items()}
-    if not is_whole:
-        refused[UNNUMBERED] = np.flatnonzero(seq < 0)
+    refused = {
+        reason: np.array([row for row, why in faults.items() if why == reason]) for reason in {*faults.values()}
+    }
+    is_fit = seq >= 0
+    if not is_fit.all():
+        refused[UNNUMBERED] = np.array([row for row in np.flatnonzero(~is_fit).tolist() if row not in faults], int)
+    is_fit[list(faults)] = False
+    fit = np.flatnonzero(is_fit)
+    admitted = admit(frame if is_fit.all() else frame[fit], source, layout, seq[fit])
+    refused |= {reason: fit[rows] for reason, rows in admitted.refused.items()}
     is_kept = np.ones(len(frame), bool)
     for rows in refused.values():
         is_kept[rows] = False

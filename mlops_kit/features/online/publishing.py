@@ -1,7 +1,7 @@
 """A table's file into the store, a whole generation at a time: readers see the one before until it is complete."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -10,9 +10,11 @@ import numpy as np
 import polars as pl
 
 from mlops_kit.errors import InputError, MissingColumnsError
+from mlops_kit.features.admission import Refusals
 from mlops_kit.features.definition.feature_set import FeatureSet, Field, TableSource
 from mlops_kit.features.keys import encode_keys
 from mlops_kit.features.history import History, open_history
+from mlops_kit.features.online.filling import Filling
 from mlops_kit.features.online.past import files_of
 from mlops_kit.features.online.records import (
     CURRENT,
@@ -41,69 +43,65 @@ KEPT_US: Final = 3_600_000_000
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """What readers see now. `is_new`: this run wrote it; else nothing had changed. `without_key`: rows left out because
-    their key or time is null.
-    """
+    """What readers see now. `is_new`: this run wrote it; else nothing had changed. `refused`: reason → rows."""
 
     source: str
     keys: int
     is_new: bool
-    without_key: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
 
 
-def publish_table(
-    source: TableSource,
-    feature_set: FeatureSet,
-    store: Store,
-    as_of_us: int,
-    on_keys: Callable[[int], None],
-    *,
-    is_anew: bool = False,
-) -> PublishedTable:
-    """Write the rows that questions from `as_of_us` on may ask for, and switch to them.
+def publish_table(source: TableSource, features: FeatureSet, store: Store, filling: Filling) -> PublishedTable:
+    """Write the rows that questions from the time wanted on may ask for, and switch to them.
 
-    Raises InputError for a table that has two rows for one key at one time, or other columns than its definition.
+    Raises InputError for a table without time that has two rows for one key, or other columns than its definition.
     """
-    codec = RowCodec(fields_in_use(source, feature_set))
+    codec = RowCodec(fields_in_use(source, features))
     address = (CURRENT, table_key(source.name, codec))
     history = open_history(source.name, source.path)
     seen = _seen(history)
     before = read_record(TableRecord, store, *address)
-    if before.generation and before.files == seen and before.as_of_us <= as_of_us and not is_anew:
+    if before.generation and before.files == seen and before.as_of_us <= filling.as_of_us and not filling.is_anew:
         return PublishedTable(source.name, before.rows, is_new=False)
-    versions, keys, without_key = read_versions(source, codec.fields, history, as_of_us - KEPT_US)
+    versions, keys, refused = read_versions(source, codec.fields, history, filling.as_of_us - KEPT_US)
     generation = name_generation()
     space = table_space(source.name, codec, generation)
     writes = map(Write, keys, codec.encode(versions))
     while chunk := [*islice(writes, CHUNK_KEYS)]:
         store.write(space, chunk)
-        on_keys(len(chunk))
+        filling.on_rows(len(chunk))
 
     def switched(record: TableRecord) -> TableRecord:
         old = (Retired(table_space(source.name, codec, record.generation), now_us()),) if record.generation else ()
-        return TableRecord(generation, seen, as_of_us, now_us(), len(keys), (*record.retired, *old))
+        return TableRecord(generation, seen, filling.as_of_us, now_us(), len(keys), (*record.retired, *old))
 
     record = change_record(TableRecord, store, address, switched)
     retired = drop_unused(store, table_space(source.name, codec, ""), record.generation, record.retired)
     change_record(TableRecord, store, address, lambda record: msgspec.structs.replace(record, retired=retired))
-    return PublishedTable(source.name, len(keys), is_new=True, without_key=without_key)
+    return PublishedTable(source.name, len(keys), is_new=True, refused=refused)
 
 
 def read_versions(
     source: TableSource, fields: Sequence[Field], history: History, since_us: int
-) -> tuple[Versions, list[bytes], int]:
-    """The rows of a table by key and time, those that hold at `since_us` and later; the keys; and how many rows have
-    none. Raises as above.
+) -> tuple[Versions, list[bytes], dict[str, int]]:
+    """The rows of a table by key and time, those that hold at `since_us` and later; the keys; and how many rows are
+    left out for each reason. Raises as above.
     """
     frame = _read(source, fields, history)
-    codes, keys = encode_keys(frame, [one.column for one in source.key], [one.kind for one in source.key])
+    refusals = Refusals(len(frame))
     since = _valid_from(source, frame)
-    is_kept = (codes >= 0) & since.is_not_null().to_numpy()
-    rows = np.flatnonzero(is_kept)
+    refusals.add(f"{source.valid_from!r} is null, or no time", since.is_null())
+    for part in source.key:
+        refusals.add(f"the key {part.column!r} is null", frame[part.column].is_null())
+    codes, keys = encode_keys(frame, [one.column for one in source.key], [one.kind for one in source.key])
     since_of = since.fill_null(0).to_numpy()
+    rows = np.flatnonzero(~refusals.is_refused)
     rows = rows[np.lexsort((since_of[rows], codes[rows]))]
     codes, times = codes[rows], since_of[rows]
-    _refuse_doubles(source, codes, times)
+    is_double = np.append((codes[1:] == codes[:-1]) & (times[1:] == times[:-1]), False)
+    if is_double.any():
+        _refuse_doubles(source, int(is_double.sum()))
+        rows, codes, times = rows[~is_double], codes[~is_double], times[~is_double]
     # A version matters if the next one of its key does not hold yet at the time asked for.
     is_last = np.append(codes[1:] != codes[:-1], True)
     matters = is_last | (np.append(times[1:], 0) > since_us)
@@ -115,7 +113,8 @@ def read_versions(
     words, is_valid, texts = _words(fields, frame)
     starts = np.searchsorted(codes, np.append(found, len(keys)))
     versions = Versions(starts, times, words, is_valid, texts, has_older)
-    return versions, [keys[code] for code in found.tolist()], len(is_kept) - int(is_kept.sum())
+    refused = {reason: len(places) for reason, places in refusals.by_reason.items()}
+    return versions, [keys[code] for code in found.tolist()], refused
 
 
 def _read(source: TableSource, fields: Sequence[Field], history: History) -> pl.DataFrame:
@@ -138,14 +137,13 @@ def _valid_from(source: TableSource, frame: pl.DataFrame) -> pl.Series:
     return pl.repeat(ALWAYS, len(frame), dtype=pl.Int64, eager=True)
 
 
-def _refuse_doubles(source: TableSource, codes: Array, times: Array) -> None:
-    is_double = (codes[1:] == codes[:-1]) & (times[1:] == times[:-1])
-    if is_double.any():
-        since = f" and {source.valid_from!r}" if source.valid_from else ""
+def _refuse_doubles(source: TableSource, doubles: int) -> None:
+    """Of several rows with one key and time, the last one counts; without a time, that would be a mistake."""
+    if not source.valid_from:
         raise InputError(
-            f"the table {source.name!r} has {int(is_double.sum()):,} rows whose key{since} another row has, too",
-            "which of them holds is not known",
-            "leave one row for each" if source.valid_from else "leave one row for each, or define valid_from",
+            f"the table {source.name!r} has {doubles:,} rows whose key another row has, too",
+            "without a column of time, each key has one row",
+            "leave one of them, or define the table with valid_from",
         )
 
 

@@ -11,7 +11,7 @@ from mlops_kit.errors import StoreError
 from mlops_kit.features.definition.feature_set import EventSource
 from mlops_kit.features.kernel.states import apply_events
 from mlops_kit.features.layout import Layout
-from mlops_kit.features.online.grouping import group_events
+from mlops_kit.features.online.grouping import NO_FAULTS, group_events
 from mlops_kit.features.online.records import (
     CHECKPOINT,
     SourceRecord,
@@ -83,12 +83,12 @@ class Pusher:
         self.acknowledged = record.applied
         """The highest sequence number that the store has, from history or from a push; -1 for none."""
 
-    def push(self, frame: pl.DataFrame, seq: Array) -> Pushed:
-        """Apply events, acknowledge them, and say what became of them.
+    def push(self, frame: pl.DataFrame, seq: Array, faults: Mapping[int, str] = NO_FAULTS) -> Pushed:
+        """Apply events, acknowledge them, and say what became of them. `faults`: rows that are known to be no events.
 
         Raises StoreError, after which the same events may be pushed again, unless the state was built anew meanwhile.
         """
-        grouped, refused = group_events(frame, self._source, self._layout, seq)
+        grouped, refused = group_events(frame, self._source, self._layout, seq, faults)
         fates = Fates(len(frame))
         self._states.apply(grouped, fates)
         pushed = outcome(refused, fates, seq)

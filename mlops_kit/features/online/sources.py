@@ -57,8 +57,10 @@ class Source(Protocol):
     def space(self) -> str:
         """Where the values are. Raises StoreError if there are none."""
 
-    def part(self, values: Sequence[bytes | None], ts: Array, current: Array | None) -> Part:
-        """What the stored values of each row's key say as of each row's time."""
+    def part(self, values: Sequence[bytes | None], ts: Array, columns: Columns) -> Part:
+        """What the stored values of each row's key say as of each row's time. `columns` are the rows' own, {} if no
+        row is an event itself.
+        """
 
 
 class EventsReader:
@@ -82,13 +84,12 @@ class EventsReader:
         """A source without any event has no state, and is not wrong."""
         return self._space
 
-    def part(self, values: Sequence[bytes | None], ts: Array, current: Array | None) -> Part:
+    def part(self, values: Sequence[bytes | None], ts: Array, columns: Columns) -> Part:
         """As the kernel answers."""
-        from mlops_kit.features.kernel.states import answer
-
+        current, texts_of_current = self._current(columns)
         found = answer(self.layout, values, ts, current)
         done = self._finisher.finish(found.answers)
-        texts = texts_of_words(done.words, done.is_valid, done.texts)
+        texts = texts_of_words(done.words, done.is_valid, {**done.texts, **texts_of_current})
         is_too_old = found.is_too_old
         if self._seen.complete_since_us is not None:
             is_too_old = is_too_old | (ts < self._seen.complete_since_us)
@@ -100,6 +101,15 @@ class EventsReader:
             applied=found.applied,
             newest_us=found.newest,
         )
+
+    def _current(self, columns: Columns) -> tuple[Array | None, Mapping[int, str]]:
+        """The words of the event that each row is, and their texts."""
+        if not self.layout.has_current or not columns:
+            return None, {}
+        if missing := [name for name in self._needed if name not in columns]:
+            raise MissingColumnsError(missing, columns)
+        frame = pl.DataFrame([_series(name, columns[name]) for name in self._needed])
+        return current_words(frame, self._source, self.layout)
 
 
 class TableReader:
@@ -130,7 +140,7 @@ class TableReader:
             raise StoreError("the store lacks a table of the features", why, "run mlkit features materialize")
         return self._space
 
-    def part(self, values: Sequence[bytes | None], ts: Array, current: Array | None) -> Part:  # noqa: ARG002
+    def part(self, values: Sequence[bytes | None], ts: Array, columns: Columns) -> Part:  # noqa: ARG002
         """The version that holds at each time."""
         rows = self._codec.decode(values, ts)
         since = np.where(rows.valid_from == ALWAYS, self._seen.made_us, rows.valid_from)

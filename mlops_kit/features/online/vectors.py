@@ -63,18 +63,18 @@ class FeatureReader:
         self._clock = clock
         self._looked = -IDLE_S
 
-    def read(self, columns: Columns, ts: Array, current: Mapping[str, Array] | None = None) -> Vectors:
+    def read(self, columns: Columns, ts: Array, *, with_current: bool = True) -> Vectors:
         """The vector of each row, from the key columns of the rows and each one's time.
 
-        `current`: for an event source, the words of the event that each row is. Raises MissingColumnsError or
-        InputError for keys that are none, and StoreError.
+        Features that include the current event take it from the other columns, unless they are to do without it.
+        Raises MissingColumnsError or InputError for rows that do not fit the definition, and StoreError.
         """
         keys = [keys_of_rows(source.key, columns) for source in self._sources]
         values = self._fetch(keys)
         parts = {}
         for source, of_rows, found in zip(self._sources, keys, values, strict=True):
             data = [found.get(key) if key is not None else None for key in of_rows]
-            parts[source.name] = source.part(data, ts, current.get(source.name) if current else None)
+            parts[source.name] = source.part(data, ts, columns if with_current else {})
         return self._joined(parts, ts)
 
     def _fetch(self, keys: Sequence[Sequence[bytes | None]]) -> list[dict[bytes, bytes]]:
