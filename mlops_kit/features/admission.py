@@ -97,12 +97,18 @@ def judge_sequence(frame: pl.DataFrame, source: EventSource, first_row: int, ref
     return numbers.fill_null(0).to_numpy()
 
 
+def value_columns(source: EventSource, layout: Layout) -> set[str]:
+    """The columns that features use, or conditions look at."""
+    conditions = _conditions(source.fields, layout.conditions)
+    return {*layout.columns, *(name for condition in conditions for name in condition.columns)}
+
+
 def judge_values(
     frame: pl.DataFrame, source: EventSource, layout: Layout, refusals: Refusals
 ) -> tuple[Array, dict[int, str]]:
     """The words of each event, shape (rows, layout.words), and their texts; infinite values are refused."""
     conditions = _conditions(source.fields, layout.conditions)
-    used = {*layout.columns, *(name for condition in conditions for name in condition.columns)}
+    used = value_columns(source, layout)
     kinds = {field.name: field.kind for field in source.fields if field.name in used}
     if missing := [name for name in kinds if name not in frame.columns]:
         raise MissingColumnsError(missing, frame.columns)

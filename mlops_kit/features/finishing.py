@@ -36,7 +36,10 @@ class Finisher:
     """Finishes the features of one source; what depends on the definition alone is done once."""
 
     def __init__(self, features: Sequence[WindowFeature], layout: Layout) -> None:
-        """`features` are those that `layout` was compiled from: those of other sources are passed over."""
+        """`features` are those that `layout` was compiled from: those of other sources are passed over.
+
+        `texts` has the words of defaults.
+        """
         self.features = tuple(feature for feature in features if feature.source == layout.source)
         self._order = layout.order
         self._starts_valid = np.isin(layout.outputs[:, 1], [AGGREGATIONS.index(name) for name in NEVER_EMPTY])
@@ -44,7 +47,7 @@ class Finisher:
         self._since = _places(self.features, "time_since_last")
         self._has_default = np.array([feature.default is not None for feature in self.features], np.bool_)
         self._defaults = np.array([_default_word(feature) for feature in self.features], np.int64)
-        self._texts = {text_word(f.default): f.default for f in self.features if isinstance(f.default, str)}
+        self.texts = {text_word(f.default): f.default for f in self.features if isinstance(f.default, str)}
 
     def finish(self, answers: Answers) -> Finished:
         """What the kernel answered, as features."""
@@ -55,7 +58,7 @@ class Finisher:
         if len(self._since):
             words[:, self._since] = (words[:, self._since] / US_PER_S).view(np.int64)
         words = np.where(is_valid, words, self._defaults)
-        texts = {**answers.texts, **self._texts} if self._texts else answers.texts
+        texts = {**answers.texts, **self.texts} if self.texts else answers.texts
         return Finished(words, is_valid | self._has_default, texts)
 
     def empty(self, rows: int) -> Finished:
@@ -75,16 +78,6 @@ def series_of(feature: Feature, words: Array, is_valid: Array, texts: Mapping[in
     values = _values(feature, words, texts)
     series = pl.Series(feature.name, values, dtype=DTYPES[feature.kind])
     return series if is_valid.all() else series.set(pl.Series(~is_valid), None)
-
-
-def column_of(feature: Feature, words: Array, is_valid: Array, texts: Mapping[int, str]) -> Array:
-    """One feature as a model takes it: a missing text is None, any other missing value NaN."""
-    values = _values(feature, words, texts)
-    if is_valid.all():
-        return values
-    column = values.copy() if feature.kind == "string" else values.astype(np.float64)
-    column[~is_valid] = None if feature.kind == "string" else np.nan
-    return column
 
 
 def _values(feature: Feature, words: Array, texts: Mapping[int, str]) -> Array:

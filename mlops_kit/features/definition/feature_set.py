@@ -127,3 +127,14 @@ class FeatureSet:
     def features(self) -> tuple[Feature, ...]:
         """All of them: those of windows first."""
         return (*self.windows, *self.lookups)
+
+    @property
+    def sources(self) -> tuple[EventSource | TableSource, ...]:
+        """Those of events and the tables."""
+        return (*self.events, *self.tables)
+
+    @property
+    def counts(self) -> frozenset[str]:
+        """The names of those that are never null."""
+        counts = ("count", "distinct_count")
+        return frozenset(feature.name for feature in self.windows if feature.aggregation in counts)

@@ -38,12 +38,11 @@ _SOURCE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 def check_feature_set(features: FeatureSet) -> None:
     """Raise UsageError unless every mode can compute it."""
-    sources: list[EventSource | TableSource] = [*features.events, *features.tables]
     if not features.features:
         raise UsageError("there is no feature", fix="define some: features = [departures.window(…).agg(…)]")
     if len(features.features) > MOST_FEATURES:
         raise UsageError(f"there are {len(features.features):,} features", f"at most {MOST_FEATURES:,} are taken")
-    _refuse_repeated([source.name for source in sources], "sources")
+    _refuse_repeated([source.name for source in features.sources], "sources")
     _refuse_repeated([feature.name for feature in features.features], "features")
     for event_source in features.events:
         check_event_source(event_source)
@@ -182,8 +181,7 @@ def _check_source(source: EventSource | TableSource) -> None:
 def _check_keys(features: FeatureSet) -> None:
     keys: dict[str, KeyField] = {}
     names = {feature.name for feature in features.features}
-    sources: list[EventSource | TableSource] = [*features.events, *features.tables]
-    for field in chain.from_iterable(source.key for source in sources):
+    for field in chain.from_iterable(source.key for source in features.sources):
         other = keys.setdefault(field.name, field)
         if other.kind != field.kind:
             why = "a row has one value there, and 1 is not '1'"
