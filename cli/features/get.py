@@ -47,7 +47,8 @@ def get(
 
 
 def _parse_keys(texts: list[str], features: "FeatureSet") -> dict[str, Any]:
-    fields = {field.name: field for source in (*features.events, *features.tables) for field in source.key}
+    keys = [*(source.key for source in features.events), *(source.key for source in features.tables)]
+    fields = {field.name: field for key in keys for field in key}
     found: dict[str, Any] = {}
     for text in texts:
         name, is_pair, value = text.partition("=")

@@ -18,7 +18,9 @@ def materialize(
     context: typer.Context,
     features: str = DEFINITION,
     store: str = STORE,
-    as_of: str = option("", help="Fill the store as it would have been then. Default: now, with all that there is."),
+    as_of: str = option(
+        "", help="Fill the store as it would have been then. Default: now, with all that there is."
+    ),
     rebuild: bool = option(False, "--rebuild", help="Apply all of the history to a new state, then switch to it."),
     json: bool = option(False, "--json", help="Print one JSON document."),
 ) -> None:
@@ -62,7 +64,9 @@ def _summary(filled: "Filled") -> str:
         return f"{filled.source}: nothing new, up to number {filled.last}"
     others = {"pushed before": filled.repeated, "too old to matter": filled.left_out, "too late": filled.late}
     aside = "".join(f", {count:,} {why}" for why, count in others.items() if count)
-    return f"{filled.source}: {filled.applied:,} of {filled.rows:,} events applied{aside}; up to number {filled.last}"
+    return (
+        f"{filled.source}: {filled.applied:,} of {filled.rows:,} events applied{aside}; up to number {filled.last}"
+    )
 
 
 def _note_refused(source: str, refused: dict[str, int]) -> None:

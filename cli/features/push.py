@@ -1,6 +1,5 @@
 """`mlkit features push`: events into the state of windows."""
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +55,7 @@ def push(
     layout = compile_layout(found, definition.windows)
     with ExitStack() as stack:
         opened = stack.enter_context(opened_store(store))
-        stream = sys.stdin.buffer if str(events) == "-" else stack.enter_context(open_events(events))
+        stream = stack.enter_context(open_events(events))
         pusher = Pusher(found, layout, opened)
         first = pusher.acknowledged + 1 if first_sequence is None else first_sequence
         if not found.sequence:
@@ -112,7 +111,9 @@ def _append(path: Path) -> Any:
     try:
         return path.open("ab")
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written", error.strerror or str(error), "check --dead-letter") from error
+        raise UsageError(
+            f"{path}: cannot be written", error.strerror or str(error), "check --dead-letter"
+        ) from error
 
 
 def _print_json_line(totals: "PushTotals") -> None:

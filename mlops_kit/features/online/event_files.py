@@ -2,6 +2,7 @@
 
 import select
 from collections.abc import Iterator, Sequence
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
@@ -17,13 +18,14 @@ from mlops_kit.features.online.event_lines import EventBatch, read_event_lines
 PARQUET: Final = b"PAR1"
 READ_BYTES: Final = 1 << 20
 MOST_LINE_BYTES: Final = 64 << 20
+STDIN: Final = 0
 
 
 def read_events(
     stream: BufferedReader, source: EventSource, columns: Sequence[str], rows: int
 ) -> Iterator[EventBatch]:
-    """NDJSON, or Parquet by its first bytes, at most so many rows at a time. It does not wait for more lines while it
-    has some. Raises InputError for what is neither.
+    """NDJSON, or Parquet by its first bytes, at most so many rows at a time. It does not wait for more lines
+    while it has some. Raises InputError for what is neither.
     """
     if stream.peek(len(PARQUET)).startswith(PARQUET):
         yield from _read_parquet(stream, columns, rows)
@@ -41,7 +43,7 @@ def _read_parquet(stream: BufferedReader, columns: Sequence[str], rows: int) -> 
             raise MissingColumnsError(missing, names)
         for batch in file.iter_batches(rows, columns=list(columns)):
             frame = pl.DataFrame(batch)
-            yield EventBatch(frame, {}, lambda row, frame=frame: frame.row(row, named=True))
+            yield EventBatch(frame, {}, partial(frame.row, named=True))
     except (pa.ArrowException, OSError) as error:
         why = str(error).partition("\n")[0]
         raise InputError("the events cannot be read as Parquet", why, "write the file anew") from error
@@ -77,8 +79,8 @@ def _has_more(stream: BufferedReader) -> bool:
 
 
 def open_events(path: Path) -> BufferedReader:
-    """Raises InputError for a file that cannot be opened."""
+    """The file; stdin for -. Raises InputError for one that cannot be opened."""
     try:
-        return path.open("rb")
+        return open(STDIN, "rb", closefd=False) if str(path) == "-" else path.open("rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read", error.strerror or str(error), "check the path") from error

@@ -22,8 +22,8 @@ _LEAST, _LARGEST = -(2**63), 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Events as they came. `faults`: row → why it is no event; the frame has nulls there. `original` gives a row as
-    it was, for the dead letters.
+    """Events as they came. `faults`: row → why it is no event; the frame has nulls there. `original` gives a row
+    as it was, for the dead letters.
     """
 
     frame: pl.DataFrame
@@ -40,7 +40,7 @@ def read_event_lines(lines: Sequence[bytes], source: EventSource, columns: Seque
     series = [
         _times([row.get(name) for row in rows], name, faults)
         if name == source.time
-        else _typed([row.get(name) for row in rows], name, kinds.get(name, "int64"), faults)
+        else typed_series([row.get(name) for row in rows], name, kinds.get(name, "int64"), faults)
         for name in columns
     ]
     return EventBatch(pl.DataFrame(series), faults, lambda row: rows[row] or lines[row].decode(errors="replace"))
@@ -58,11 +58,16 @@ def _read_line(line: bytes, row: int, faults: dict[int, str]) -> dict[str, Any]:
     return {}
 
 
-def _typed(values: Values, name: str, kind: Kind, faults: dict[int, str]) -> pl.Series:
-    """A column of a kind, with null for what is of another."""
+def typed_series(values: Values, name: str, kind: Kind, faults: dict[int, str]) -> pl.Series:
+    """A column of a kind, with null for what is of another: JSON's numbers, texts and truth values are not mixed
+    up.
+    """
     if not set(map(type, values)) <= _TYPES[kind]:
-        values = [value if type(value) in _TYPES[kind] else _fault(value, row, name, kind, faults)
-                  for row, value in enumerate(values)]  # fmt: skip
+        values = values.copy()
+        for row, value in enumerate(values):
+            if type(value) not in _TYPES[kind]:
+                values[row] = None
+                faults.setdefault(row, f"{name!r} is of another kind than the features take, {EXPECTED[kind]}")
     if kind == "float64":
         # NumPy takes None for NaN, and NaN is no value.
         return pl.Series(name, np.array([_as_float(v) for v in values], np.float64), nan_to_null=True)
@@ -74,13 +79,8 @@ def _typed(values: Values, name: str, kind: Kind, faults: dict[int, str]) -> pl.
 def _times(values: Values, name: str, faults: dict[int, str]) -> pl.Series:
     """Microseconds: whole numbers as they are, texts as ISO 8601."""
     texts = [value if type(value) is str else None for value in values]
-    whole = _typed([None if type(value) is str else value for value in values], name, "int64", faults)
+    whole = typed_series([None if type(value) is str else value for value in values], name, "int64", faults)
     return whole if set(texts) <= {None} else whole.zip_with(whole.is_not_null(), times_us(pl.Series(name, texts)))
-
-
-def _fault(value: Any, row: int, name: str, kind: Kind, faults: dict[int, str]) -> None:
-    if value is not None:
-        faults.setdefault(row, f"{name!r} is not of the kind that the features take: {EXPECTED[kind]}")
 
 
 def _as_float(value: float | None) -> float | None:
@@ -96,7 +96,8 @@ def _as_whole(value: float | None, row: int, name: str, faults: dict[int, str]) 
         return value
     if type(value) is float and value.is_integer() and _LEAST <= value <= _LARGEST:
         return int(value)
-    return _fault(value, row, name, "int64", faults)
+    faults.setdefault(row, f"{name!r} is no whole number of 64 bits")
+    return None
 
 
 _TYPES: Final[Mapping[Kind, frozenset[type]]] = {

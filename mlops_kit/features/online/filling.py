@@ -1,4 +1,6 @@
-"""A source's history into the state of its keys: on from where the last run ended, or all of it into a new state."""
+"""A source's history into the state of its keys: on from where the last run ended, or all of it into a new
+state.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,9 +36,9 @@ def _ignore(_rows: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """What is wanted. Questions from `as_of_us` on are to be answered; with `is_end`, history ends there: before the
-    first event, as they arrived, that is not before that time. `is_anew`: all of it, into a new state. `on_rows` is
-    told how many more rows are done.
+    """What is wanted. Questions from `as_of_us` on are to be answered; with `is_end`, history ends there: before
+    the first event, as they arrived, that is not before that time. `is_anew`: all of it, into a new state.
+    `on_rows` is told how many more rows are done.
     """
 
     as_of_us: int
@@ -112,7 +114,9 @@ class _Run:
             yield batch
 
     def apply(self, batch: PastEvents) -> None:
-        """Apply a batch, then say so in the store: if the run ends in between, it is applied once more, to no effect."""
+        """Apply a batch, then say so in the store: if the run ends in between, it is applied once more, to no
+        effect.
+        """
         rows, filled = len(batch.frame), self._filled
         if rows and not self._has_begun:
             self._begin(int(batch.seq.min()))

@@ -1,4 +1,6 @@
-"""A source's history in the order of its rows, so many at a time, and whether it is still the one that was applied."""
+"""A source's history in the order of its rows, so many at a time, and whether it is still the one that was
+applied.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,8 +26,8 @@ NO_NUMBER: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class PastEvents:
-    """Rows of a history, and for each its number in it, its sequence number and its time. `end`: how many rows of the
-    history are looked at with these; those that are too old to matter are not here.
+    """Rows of a history, and for each its number in it, its sequence number and its time. `end`: how many rows
+    of the history are looked at with these; those that are too old to matter are not here.
     """
 
     frame: pl.DataFrame
@@ -58,8 +60,8 @@ class Past:
             if now.get(old.name) != place or self._files[place] != old:
                 raise UsageError(
                     f"the history of {self._source.name!r} is another one than was applied to the state",
-                    f"{old.name} had {old.rows:,} rows in {old.size:,} bytes, and was changed, is gone, or is not in "
-                    "the same place among the others",
+                    f"{old.name} had {old.rows:,} rows in {old.size:,} bytes, and was changed, is gone, or has "
+                    "another place among the files",
                     "add --rebuild, which fills a new state and then switches to it",
                 )
 

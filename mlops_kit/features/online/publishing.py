@@ -12,8 +12,8 @@ import polars as pl
 from mlops_kit.errors import InputError, MissingColumnsError
 from mlops_kit.features.admission import Refusals
 from mlops_kit.features.definition.feature_set import FeatureSet, Field, TableSource
-from mlops_kit.features.keys import encode_keys
 from mlops_kit.features.history import History, open_history
+from mlops_kit.features.keys import encode_keys
 from mlops_kit.features.online.filling import Filling
 from mlops_kit.features.online.past import files_of
 from mlops_kit.features.online.records import (
@@ -84,8 +84,8 @@ def publish_table(source: TableSource, features: FeatureSet, store: Store, filli
 def read_versions(
     source: TableSource, fields: Sequence[Field], history: History, since_us: int
 ) -> tuple[Versions, list[bytes], dict[str, int]]:
-    """The rows of a table by key and time, those that hold at `since_us` and later; the keys; and how many rows are
-    left out for each reason. Raises as above.
+    """The rows of a table by key and time, those that hold at `since_us` and later; the keys; and how many rows
+    are left out for each reason. Raises as above.
     """
     frame = _read(source, fields, history)
     refusals = Refusals(len(frame))
@@ -151,14 +151,14 @@ def _words(fields: Sequence[Field], frame: pl.DataFrame) -> tuple[Array, Array, 
     words = np.zeros((len(frame), len(fields)), np.int64)
     is_valid = np.zeros((len(frame), len(fields)), bool)
     texts = {}
-    for place, field in enumerate(fields):
-        values, unfit = normal_values(frame[field.name], field.kind)
+    for place, taken in enumerate(fields):
+        values, unfit = normal_values(frame[taken.name], taken.kind)
         if unfit.any():
-            raise InputError(f"{field.name!r} has numbers that are not whole, or beyond 64 bits", "it is int64")
+            raise InputError(f"{taken.name!r} has numbers that are not whole, or beyond 64 bits", "it is int64")
         is_valid[:, place] = values.is_not_null().to_numpy()
-        if field.kind == "string":
+        if taken.kind == "string":
             texts[place] = values.to_numpy()
-        elif field.kind == "float64":
+        elif taken.kind == "float64":
             words[:, place] = values.fill_null(0.0).to_numpy().view(np.int64)
         else:
             words[:, place] = values.cast(pl.Int64).fill_null(0).to_numpy()

@@ -34,8 +34,9 @@ def push_batches(
     bury: Callable[[Mapping[str, Any]], None],
     on_batch: Callable[[PushTotals], None],
 ) -> PushTotals:
-    """Push every batch. Events without a number of their own are numbered from `first` on. `bury` is given the events
-    that are in no state, before the batch is acknowledged to `on_batch`. Raises what `Pusher.push` raises.
+    """Push every batch. Events without a number of their own are numbered from `first` on. `bury` is given the
+    events that are in no state, before the batch is acknowledged to `on_batch`. Raises what `Pusher.push`
+    raises.
     """
     totals = PushTotals(pusher.acknowledged)
     for batch in batches:

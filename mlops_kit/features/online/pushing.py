@@ -37,8 +37,8 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What became of a batch. `dead`: the rows that are in no state, in order, and why: those refused, and the `late`
-    ones. `last`: the highest sequence number, which is acknowledged together with all before it.
+    """What became of a batch. `dead`: the rows that are in no state, in order, and why: those refused, and the
+    `late` ones. `last`: the highest sequence number, which is acknowledged together with all before it.
     """
 
     events: int
@@ -67,8 +67,8 @@ def push_to_memory(
 class Pusher:
     """Pushes the events of one source to a store.
 
-    The events of a key must come in the order of their sequence numbers. Any number of pushers may run, also with the
-    same events; whatever comes a second time changes nothing.
+    The events of a key must come in the order of their sequence numbers. Any number of pushers may run, also
+    with the same events; whatever comes a second time changes nothing.
     """
 
     def __init__(self, source: EventSource, layout: Layout, store: Store) -> None:
@@ -84,9 +84,11 @@ class Pusher:
         """The highest sequence number that the store has, from history or from a push; -1 for none."""
 
     def push(self, frame: pl.DataFrame, seq: Array, faults: Mapping[int, str] = NO_FAULTS) -> Pushed:
-        """Apply events, acknowledge them, and say what became of them. `faults`: rows that are known to be no events.
+        """Apply events, acknowledge them, and say what became of them. `faults`: rows that are known to be no
+        events.
 
-        Raises StoreError, after which the same events may be pushed again, unless the state was built anew meanwhile.
+        Raises StoreError, after which the same events may be pushed again, unless the state was built anew
+        meanwhile.
         """
         grouped, refused = group_events(frame, self._source, self._layout, seq, faults)
         fates = Fates(len(frame))

@@ -36,8 +36,8 @@ _WORD = 8
 class Versions:
     """Rows of a table, sorted by key and time: those of key k are from starts[k] to starts[k + 1].
 
-    `words` and `is_valid` have shape (rows, fields); a text's word means nothing, and its text is in `texts`, by the
-    field's place. `has_older` has shape (keys,).
+    `words` and `is_valid` have shape (rows, fields); a text's word means nothing, and its text is in `texts`, by
+    the field's place. `has_older` has shape (keys,).
     """
 
     starts: Array
@@ -50,8 +50,8 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows that hold at the times asked for: `words` and `is_valid` of shape (keys, fields), `texts` by the field's
-    place. `is_found` and `is_too_old`, which says that there was an older version, have shape (keys,).
+    """The rows that hold at the times asked for: `words` and `is_valid` of shape (keys, fields), `texts` by the
+    field's place. `is_found` and `is_too_old`, which says that there was an older version, have shape (keys,).
     """
 
     words: Array

@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
+import polars as pl
 
-from mlops_kit.errors import MissingColumnsError, StoreError
+from mlops_kit.errors import InputError, MissingColumnsError, StoreError
+from mlops_kit.features.admission import Refusals, judge_values
 from mlops_kit.features.definition.feature_set import EventSource, FeatureSet, Field, KeyField, TableSource
+from mlops_kit.features.finishing import Finished, Finisher
+from mlops_kit.features.kernel.states import answer
 from mlops_kit.features.keys import encode_key
 from mlops_kit.features.layout import Layout, compile_layout
-from mlops_kit.features.finishing import Finisher
 from mlops_kit.features.online.columns import ColumnMaker, LookupFinisher, texts_of_words
+from mlops_kit.features.online.event_lines import typed_series
+from mlops_kit.features.online.past import columns_in_use
 from mlops_kit.features.online.records import (
     CHECKPOINT,
     CURRENT,
@@ -26,6 +31,9 @@ from mlops_kit.features.online.records import (
 from mlops_kit.features.online.rows import ALWAYS, RowCodec
 from mlops_kit.schema import Array, Columns
 from mlops_kit.stores.interface import Value
+
+Keys: TypeAlias = Sequence[bytes | None]
+"""One for each row; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +65,9 @@ class Source(Protocol):
     def space(self) -> str:
         """Where the values are. Raises StoreError if there are none."""
 
-    def part(self, values: Sequence[bytes | None], ts: Array, columns: Columns) -> Part:
-        """What the stored values of each row's key say as of each row's time. `columns` are the rows' own, {} if no
-        row is an event itself.
+    def part(self, keys: Keys, found: Mapping[bytes, bytes], ts: Array, columns: Columns) -> Part:
+        """What the stored values of each row's key say as of each row's time. `columns` are the rows' own, {} if
+        no row is an event itself.
         """
 
 
@@ -72,6 +80,10 @@ class EventsReader:
         self.record = (CHECKPOINT, source_key(self.layout))
         self._finisher = Finisher(feature_set.windows, self.layout)
         self._columns = ColumnMaker(self._finisher.features)
+        self._source = source
+        aside = {source.time, source.sequence, *(field.column for field in source.key)}
+        kept = {*self.layout.columns}
+        self._needed = [name for name in columns_in_use(source, self.layout) if name in kept or name not in aside]
         self._seen, self._space = SourceRecord(), events_space(self.layout, "")
 
     def look(self, value: Value | None) -> bool:
@@ -84,22 +96,25 @@ class EventsReader:
         """A source without any event has no state, and is not wrong."""
         return self._space
 
-    def part(self, values: Sequence[bytes | None], ts: Array, columns: Columns) -> Part:
-        """As the kernel answers."""
-        current, texts_of_current = self._current(columns)
-        found = answer(self.layout, values, ts, current)
-        done = self._finisher.finish(found.answers)
-        texts = texts_of_words(done.words, done.is_valid, {**done.texts, **texts_of_current})
-        is_too_old = found.is_too_old
+    def part(self, keys: Keys, found: Mapping[bytes, bytes], ts: Array, columns: Columns) -> Part:
+        """As the kernel answers; an event without a key is in no window, not even its own."""
+        values = _values(keys, found)
+        current, own_texts = self._current(columns)
+        answered = answer(self.layout, values, ts, current)
+        done = self._finisher.finish(answered.answers)
+        if current is not None and None in keys:
+            done = _emptied(done, self._finisher.empty(len(keys)), keys)
+        texts = texts_of_words(done.words, done.is_valid, {**done.texts, **own_texts})
+        is_too_old = answered.is_too_old
         if self._seen.complete_since_us is not None:
             is_too_old = is_too_old | (ts < self._seen.complete_since_us)
         return Part(
             columns=self._columns.columns(done.words, done.is_valid, texts),
             is_missing=_is_none(values),
             is_too_old=is_too_old,
-            age_us=ts - found.newest,
-            applied=found.applied,
-            newest_us=found.newest,
+            age_us=ts - answered.newest,
+            applied=answered.applied,
+            newest_us=answered.newest,
         )
 
     def _current(self, columns: Columns) -> tuple[Array | None, Mapping[int, str]]:
@@ -108,8 +123,15 @@ class EventsReader:
             return None, {}
         if missing := [name for name in self._needed if name not in columns]:
             raise MissingColumnsError(missing, columns)
-        frame = pl.DataFrame([_series(name, columns[name]) for name in self._needed])
-        return current_words(frame, self._source, self.layout)
+        faults: dict[int, str] = {}
+        kinds = {field.name: field.kind for field in self._source.fields}
+        own = [typed_series(columns[name].tolist(), name, kinds[name], faults) for name in self._needed]
+        frame = pl.DataFrame(own) if own else pl.DataFrame(height=len(next(iter(columns.values()))))
+        refusals = Refusals(frame.height)
+        words, texts = judge_values(frame, self._source, self.layout, refusals)
+        for reason in (*faults.values(), *refusals.by_reason):
+            raise InputError("a row is an event that cannot count", reason, "mend the row")
+        return words, texts
 
 
 class TableReader:
@@ -140,8 +162,9 @@ class TableReader:
             raise StoreError("the store lacks a table of the features", why, "run mlkit features materialize")
         return self._space
 
-    def part(self, values: Sequence[bytes | None], ts: Array, columns: Columns) -> Part:  # noqa: ARG002
+    def part(self, keys: Keys, found: Mapping[bytes, bytes], ts: Array, columns: Columns) -> Part:  # noqa: ARG002
         """The version that holds at each time."""
+        values = _values(keys, found)
         rows = self._codec.decode(values, ts)
         since = np.where(rows.valid_from == ALWAYS, self._seen.made_us, rows.valid_from)
         return Part(
@@ -172,6 +195,16 @@ def keys_of_rows(key: Sequence[KeyField], columns: Columns) -> list[bytes | None
 
 def _is_missing(value: object) -> bool:
     return value is None or value != value
+
+
+def _values(keys: Keys, found: Mapping[bytes, bytes]) -> list[bytes | None]:
+    return [None if key is None else found.get(key) for key in keys]
+
+
+def _emptied(done: Finished, empty: Finished, keys: Keys) -> Finished:
+    has_key = np.array([key is not None for key in keys], bool)[:, None]
+    words = np.where(has_key, done.words, empty.words)
+    return Finished(words, np.where(has_key, done.is_valid, empty.is_valid), done.texts)
 
 
 def _is_none(values: Sequence[bytes | None]) -> Array:

@@ -1,4 +1,6 @@
-"""The states of keys in a store that others write to as well: read, apply, and write what nobody changed meanwhile."""
+"""The states of keys in a store that others write to as well: read, apply, and write what nobody changed
+meanwhile.
+"""
 
 import random
 import time

@@ -14,7 +14,9 @@ from mlops_kit.schema import Array, Columns
 from mlops_kit.stores.interface import Store, Value
 
 LOOK_S: Final = 1.0
-"""How old a reader's knowledge of which generation is current may be; it looks in the same round trip as it reads."""
+"""How old a reader's knowledge of which generation is current may be; it looks in the same round trip as it
+reads.
+"""
 
 IDLE_S: Final = 60.0
 """After which it looks before it reads, because what it knew may be dropped."""
@@ -24,8 +26,8 @@ IDLE_S: Final = 60.0
 class Vectors:
     """The features of a batch of rows, each as of its time.
 
-    - `values`: feature → shape (rows,). A float is float64 with NaN where there is no value; another column with such
-      rows is an object array with None.
+    - `values`: feature → shape (rows,). A float is float64 with NaN where there is no value; another column with
+      such rows is an object array with None.
     - `is_missing`: source → the rows whose key it does not know, which have defaults.
     - `age_us`: source → how long before the row's time the key's newest event was, or its row began to hold.
     - `applied`, `newest_us`: event source → the sequence number of the newest event by arrival, and the time of
@@ -73,8 +75,7 @@ class FeatureReader:
         values = self._fetch(keys)
         parts = {}
         for source, of_rows, found in zip(self._sources, keys, values, strict=True):
-            data = [found.get(key) if key is not None else None for key in of_rows]
-            parts[source.name] = source.part(data, ts, columns if with_current else {})
+            parts[source.name] = source.part(of_rows, found, ts, columns if with_current else {})
         return self._joined(parts, ts)
 
     def _fetch(self, keys: Sequence[Sequence[bytes | None]]) -> list[dict[bytes, bytes]]:
