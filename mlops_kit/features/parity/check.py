@@ -65,9 +65,11 @@ def read_log(folder: Path, features: FeatureSet) -> tuple[pl.DataFrame, int]:
     return pl.concat(mine, how="diagonal_relaxed").sort(AS_OF) if mine else pl.DataFrame(), others
 
 
-def check_parity(features: FeatureSet, log: pl.DataFrame) -> tuple[tuple[FeatureParity, ...], dict[str, Any] | None]:
-    """Compute each logged vector anew from history, with the events that it saw, and compare; and the first row that
-    differs, if there is one, in full. Raises what `join` raises.
+def check_parity(
+    features: FeatureSet, log: pl.DataFrame
+) -> tuple[tuple[FeatureParity, ...], dict[str, Any] | None]:
+    """Compute each logged vector anew from history, with the events that it saw, and compare; and the first row
+    that differs, if there is one, in full. Raises what `join` raises.
     """
     if log.is_empty():
         return (), None
@@ -87,7 +89,8 @@ def _read_file(file: Path) -> pl.DataFrame | None:
         names = set(pl.read_parquet_schema(file))
         if not set(COLUMNS) <= names:
             return None
-        return pl.read_parquet(file, columns=[name for name in ("id", "row", *COLUMNS) if name in names])
+        wanted: list[str] = [name for name in ("id", "row", *COLUMNS) if name in names]
+        return pl.read_parquet(file, columns=wanted)
     except (pl.exceptions.PolarsError, OSError) as error:
         why = str(error).partition("\n")[0]
         raise InputError(f"{file}: cannot be read", why, "leave the file out") from error
