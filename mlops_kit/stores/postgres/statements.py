@@ -14,7 +14,7 @@ server knows of the table, and two of them that lock the same rows never wait fo
 DESCRIBE = "SELECT to_regclass('mlkit_values')::oid, obj_description(to_regclass('mlkit_values'), 'pg_class')"
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('mlkit_values', 0))"
 MAKE = f"""
-CREATE TABLE mlkit_values (
+CREATE TABLE IF NOT EXISTS mlkit_values (
     space TEXT COLLATE "C", key BYTEA, version BIGINT NOT NULL, data BYTEA NOT NULL, PRIMARY KEY (space, key)
 );
 ALTER TABLE mlkit_values ALTER data SET STORAGE EXTERNAL;
