@@ -9,10 +9,13 @@ import pytest
 from mlops_kit.stores.interface import Store
 from mlops_kit.stores.resolve import open_store
 from tests.features.online.stores import SCHEMES, new_store
+from tests.servers.postgres import PASSWORD
 
 
 @pytest.fixture(params=SCHEMES)
-def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def store_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Without a password, which a command would refuse."""
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
     with new_store(request.param, request, tmp_path) as uri:
         yield uri
 

@@ -1,4 +1,4 @@
-"""A fresh store of each kind, and none but the test knows it."""
+"""A fresh store of each kind, and none but the test knows it. PostgreSQL takes its password from PGPASSWORD."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,4 +25,4 @@ def new_store(scheme: str, request: pytest.FixtureRequest, folder: Path) -> Iter
     else:
         postgres: PostgresServer = request.getfixturevalue("postgres_server")
         with postgres.new_database() as database:
-            yield postgres.url(database)
+            yield postgres.url(database, escaped="")

@@ -19,7 +19,7 @@ from mlops_kit.features.definition.feature_set import (
     WindowFeature,
 )
 from mlops_kit.features.layout import compile_layout
-from mlops_kit.features.online.materializing import MaterializeJob, Materialized, materialize_features
+from mlops_kit.features.online.materializing import Materialized, MaterializeJob, materialize_features
 from mlops_kit.features.online.pushing import Pusher
 from mlops_kit.features.online.records import GRACE_US, now_us
 from mlops_kit.features.online.vectors import FeatureReader
