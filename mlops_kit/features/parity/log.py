@@ -102,7 +102,8 @@ class VectorLog:
     @staticmethod
     def _series(name: str, kind: Kind, requests: Iterable[Mapping[str, Array]]) -> pl.Series:
         values = [value for one in requests for value in one[name].tolist()]
-        return pl.Series(name, values, dtype=_DTYPES[kind], strict=False, nan_to_null=True)
+        series = pl.Series(name, values, dtype=_DTYPES[kind], strict=False)
+        return series.fill_nan(None) if kind == "float64" else series
 
 
 def digest_of_features(features: FeatureSet) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from mlops_kit.features.layout import compile_layout
 from mlops_kit.features.online.pushing import push_to_memory
 from mlops_kit.features.online.vectors import FeatureReader, Vectors
+from mlops_kit.schema import Array
 from mlops_kit.stores.interface import Store
 from tests.features.histories import CONDITIONS, Case, events_frame
 from tests.features.oracle import Happening, Question, is_same, window_features
@@ -22,11 +23,17 @@ def in_sequence(case: Case, lateness_us: int) -> Case:
 
 
 def ask(case: Case, store: Store, questions: Sequence[Question]) -> Vectors:
+    times = np.array([question.ts for question in questions], np.int64)
+    return FeatureReader(case.features, store).read(columns_of(case, questions), times)
+
+
+def columns_of(case: Case, questions: Sequence[Question]) -> dict[str, Array]:
+    """As a server has them."""
     names = [field.name for field in case.source.key] + [field.name for field in case.source.fields]
     columns = {name: np.empty(len(questions), object) for name in names}
     for name, column in columns.items():
         column[:] = [question.row[name] for question in questions]
-    return FeatureReader(case.features, store).read(columns, np.array([q.ts for q in questions], np.int64))
+    return columns
 
 
 def assert_right(case: Case, store: Store, since_us: int | None = None) -> None:
