@@ -51,7 +51,7 @@ class Finisher:
 
     def finish(self, answers: Answers) -> Finished:
         """What the kernel answered, as features."""
-        words, is_valid = answers.words[:, self._order], answers.is_valid[:, self._order]
+        words, is_valid = answers.words.take(self._order, 1), answers.is_valid.take(self._order, 1)
         if len(self._std):
             with np.errstate(invalid="ignore"):  # of words that mean nothing
                 words[:, self._std] = np.sqrt(words[:, self._std].view(np.float64)).view(np.int64)
