@@ -58,9 +58,10 @@ class Layout:
     - `slots` (column or -1, condition or -1, 1 if it is float64): what a window looks at.
     - `groups` (hop, largest window, first and last + 1 of `tiled`): windows of one hop share tiles.
     - `tiled` (slot, what is kept, how many of the newest): the slots of each group.
-    - `windows` (slot, window, hop, row of `groups` or -1, place among that group's slots, what is needed, how many of
-      the newest, first and last + 1 of `outputs`).
-    - `outputs` (row of `windows`, aggregation, k, include_current), in the order of the features; sorted by window.
+    - `windows` (slot, window, hop, row of `groups` or -1, place among that group's slots, what is needed, how many
+      of the newest, first and last + 1 of `outputs`).
+    - `outputs` (row of `windows`, aggregation, k, include_current), in the order of the features; sorted by
+      window.
     - `order`: for each feature, its row of `outputs`.
     - `retention_us`: no event can matter any more that is older than the newest one by this.
     - `keeps_texts`: some feature gives a text back.
@@ -118,7 +119,18 @@ def compile_layout(source: EventSource, features: Sequence[WindowFeature]) -> La
     ]
     raw_span_us = max((window for _, window, hop in keys if not hop), default=0)
     keeps_texts = any(feature.kind == "string" for feature in mine)
-    state = [FORMAT, keeps_texts, columns, kinds, conditions, slots, groups, tiled, source.lateness_us, raw_span_us]
+    state = [
+        FORMAT,
+        keeps_texts,
+        columns,
+        kinds,
+        conditions,
+        slots,
+        groups,
+        tiled,
+        source.lateness_us,
+        raw_span_us,
+    ]
     return Layout(
         source=source.name,
         columns=columns,
@@ -174,7 +186,8 @@ def _needs(key: _Window, slot_of: Sequence[int], features: Sequence[WindowFeatur
 def _tiles(
     keys: Sequence[_Window], needed: dict[_Window, tuple[int, int]]
 ) -> tuple[list[tuple[int, int, int, int]], list[tuple[int, int, int]]]:
-    groups, tiled = [], []
+    groups: list[tuple[int, int, int, int]] = []
+    tiled: list[tuple[int, int, int]] = []
     for hop in sorted({hop for _, _, hop in keys if hop}):
         mine = [key for key in keys if key[2] == hop]
         first = len(tiled)

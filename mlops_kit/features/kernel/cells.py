@@ -1,8 +1,8 @@
 """A cell: what is kept of some events of one slot, a window's or a tile's, from which every aggregate follows.
 
-It is a tuple of arrays: `facts` (named below), `newest` (ts, seq and value of the newest events, newest first), the
-accumulators `total` and `squares`, `seen` (every value, for counting the distinct ones) and `work`, for rounding.
-Nothing in it depends on the order in which events were added.
+It is a tuple of arrays: `facts` (named below), `newest` (ts, seq and value of the newest events, newest first),
+the accumulators `total` and `squares`, `seen` (every value, for counting the distinct ones) and `work`, for
+rounding. Nothing in it depends on the order in which events were added.
 """
 
 import numpy as np
@@ -34,8 +34,8 @@ from mlops_kit.features.kernel.values import (
 from mlops_kit.features.layout import DISTINCT, FIRST, MAX, MIN, NEWEST, SQUARES, SUM
 
 EVENTS, LEAST, MOST, FIRST_TS, FIRST_SEQ, FIRST_VALUE, KEPT, SEEN, DISTINCT_VALUES, WITH_CURRENT, ADDED = range(11)
-"""`facts`: events; smallest and largest value; the first event; how many of `newest` and of `seen` there are; distinct
-values, without and with the event that asks; additions since the lanes were carried.
+"""`facts`: events; smallest and largest value; the first event; how many of `newest` and of `seen` there are;
+distinct values, without and with the event that asks; additions since the lanes were carried.
 """
 
 
@@ -116,24 +116,25 @@ def add_newest(cell, ts, seq, word):
 
 
 @part
-def sort(a):
-    n = a.size
-    for start in range(n // 2 - 1, -1, -1):
-        sift(a, start, n)
-    for end in range(n - 1, 0, -1):
-        a[0], a[end] = a[end], a[0]
-        sift(a, 0, end)
+def _sort(values):
+    """Heapsort: NumPy's own needs memory, which the kernels do not take."""
+    size = values.size
+    for root in range(size // 2 - 1, -1, -1):
+        _sift(values, root, size)
+    for end in range(size - 1, 0, -1):
+        values[0], values[end] = values[end], values[0]
+        _sift(values, 0, end)
 
 
 @part
-def sift(a, root, end):
+def _sift(values, root, end):
     while 2 * root + 1 < end:
         child = 2 * root + 1
-        if child + 1 < end and a[child] < a[child + 1]:
+        if child + 1 < end and values[child] < values[child + 1]:
             child += 1
-        if a[root] >= a[child]:
+        if values[root] >= values[child]:
             return
-        a[root], a[child] = a[child], a[root]
+        values[root], values[child] = values[child], values[root]
         root = child
 
 
@@ -143,7 +144,7 @@ def count_distinct(cell, has_current, current):
     facts, _, _, _, seen, _ = cell
     kept, is_among = 0, False
     values = seen[: facts[SEEN]]
-    sort(values)
+    _sort(values)
     for place in range(values.size):
         if place == 0 or values[place] != values[place - 1]:
             is_among |= has_current and values[place] == current
@@ -156,8 +157,8 @@ def count_distinct(cell, has_current, current):
 
 @part
 def finish(cell, aggregation, k, ts, is_float, needs, has_current, current):
-    """One aggregate as of ts, as a word, and whether there is one. With `has_current`, the event that asks counts as
-    the newest.
+    """One aggregate as of ts, as a word, and whether there is one. With `has_current`, the event that asks counts
+    as the newest.
     """
     facts, newest, total, squares, _, work = cell
     count = facts[EVENTS] + has_current
@@ -165,11 +166,11 @@ def finish(cell, aggregation, k, ts, is_float, needs, has_current, current):
         return count, True
     if aggregation == DISTINCT_COUNT:
         return facts[WITH_CURRENT] if has_current else facts[DISTINCT_VALUES], True
-    if aggregation == SMALLEST or aggregation == LARGEST:
+    if aggregation in (SMALLEST, LARGEST):
         return _extreme(facts, aggregation == LARGEST, is_float, has_current, current), count > 0
     if aggregation == OLDEST:
         return facts[FIRST_VALUE] if facts[EVENTS] else current, count > 0
-    if aggregation == LATEST or aggregation == LATEST_K or aggregation == SINCE:
+    if aggregation in (LATEST, LATEST_K, SINCE):
         place = max(k, 1) - 1
         if has_current and place == 0:
             return np.int64(0) if aggregation == SINCE else current, True

@@ -1,9 +1,10 @@
-"""Compilation of the kernel by Numba, once per machine: the machine code is kept beside the source or in the user's
-cache folder.
+"""Compilation of the kernel by Numba, once per machine: the machine code is kept beside the source or in the
+user's cache folder.
 """
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,21 +22,22 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def part(function: Function) -> Function:
-    """Compile as a part of those kernels that call it. Runs without the GIL."""
+    """Compile as a part of those kernels that call it; Python cannot call it."""
     compiled: Function = njit(nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     return compiled
 
 
 def kernel(function: Function) -> Function:
-    """Compile, and keep the machine code until any file of this folder changes.
+    """Compile, and keep the machine code until any file of this folder changes. Runs without the GIL.
+
+    Neither a kernel nor its parts allocate memory: Numba would count references to every array that is passed on,
+    which takes four times as long as the work.
 
     Numba's own cache looks at the one file that the function stands in, and would go on with old parts.
     """
     compiled: Any = njit(nogil=True, _nrt=False)(function)
-    try:
+    with suppress(RuntimeError):  # nowhere to write: each process compiles for itself
         compiled._cache = _KernelCache(function)
-    except RuntimeError:  # nowhere to write: each process compiles for itself
-        pass
     return compiled  # type: ignore[no-any-return]
 
 

@@ -10,8 +10,8 @@ additions are safe in between.
 """
 
 import numpy as np
-from mlops_kit.features.kernel.compiling import part
 
+from mlops_kit.features.kernel.compiling import part
 from mlops_kit.schema import Array
 
 LANES = 72
@@ -49,8 +49,8 @@ def clear(total):
 
 @part
 def _split(word, is_float):
-    """A word as magnitude (up to 2**63), the power of two that it is to be multiplied with in units of 2**-1074, and
-    its sign.
+    """A word as magnitude (up to 2**63), the power of two that it is to be multiplied with in units of 2**-1074,
+    and its sign.
     """
     if is_float:
         exponent = (word >> 52) & 0x7FF
@@ -116,7 +116,7 @@ def carry(total):
     """Bring the lanes into their one canonical form: 32 bits each, the highest signed, none of them idle."""
     low, high, over = total[0], total[1], np.int64(0)
     lane = low
-    while lane <= high or over != 0 and over != -1:
+    while lane <= high or over not in (0, -1):
         value = total[2 + lane] + over
         total[2 + lane] = value & 0xFFFFFFFF
         over = value >> 32
@@ -270,7 +270,7 @@ def round_variance(total, squares, count, work):
 
 @part
 def _subtract_square(limbs, sums, low, length):
-    """limbs -= sums**2, where the square is known to be the smaller one."""
+    """Take sums**2 from limbs, which are known not to be less."""
     for i in range(low, length):
         over = np.uint64(0)
         borrow = np.int64(0)

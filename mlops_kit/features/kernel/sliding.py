@@ -1,7 +1,7 @@
 """Windows over sorted history: every event enters a window once and leaves it once.
 
-Where a question must not see events that arrived after it, and there are such events before it in time, its windows
-are gathered event by event instead.
+Where a question must not see events that arrived after it, and there are such events before it in time, its
+windows are gathered event by event instead.
 """
 
 import numpy as np
@@ -110,7 +110,9 @@ def _slide_window(events, questions, key, plan, window, cell, buffers, answers):
 
 @part
 def _queue(rows, new, queues, is_float):
-    """Keep the candidates for min (row 4) and max (row 5): no later event is as good. `queues`: first and end of each."""
+    """Keep the candidates for min (row 4) and max (row 5): no later event is as good. `queues`: where each begins
+    and ends.
+    """
     while queues[1] > queues[0] and not is_less(rows[2, rows[4, queues[1] - 1]], rows[2, new], is_float):
         queues[1] -= 1
     rows[4, queues[1]] = new

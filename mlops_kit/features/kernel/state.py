@@ -1,9 +1,9 @@
 """The state of one key as words, and how events change it.
 
-A state is a header, the recent events ("raw": time, sequence, words; by time, then sequence) and, for each group of the
-layout, the number of its tiles and the tiles. The frontier is the time of the newest event less the source's lateness:
-events before it are folded into tiles, and questions from it on can be answered. The words are a function of the
-events alone, not of the order or the portions in which they came.
+A state is a header, the recent events ("raw": time, sequence, words; by time, then sequence) and, for each group
+of the layout, the number of its tiles and the tiles. The frontier is the time of the newest event less the
+source's lateness: events before it are folded into tiles, and questions from it on can be answered. The words are
+a function of the events alone, not of the order or the portions in which they came.
 """
 
 from mlops_kit.features.kernel.cells import add_event, empty
@@ -26,10 +26,10 @@ MAGIC, LAYOUT, CHECKSUM, APPLIED, NEWEST_TS, RAW, WORDS, TEXTS = range(HEADER)
 def change(states, events, layout, cell, fold, verdicts, out, progress):
     """Write the states of all keys after their events, as far as `out` has room.
 
-    states: words, and where those of each key begin (keys + 1,). events: starts, ts, seq, words, in the order of the
-    sequence, and `by_time`: for each key its rows by (ts, seq). layout: slots, groups, tiled, windows, spans
-    (lateness, raw span). fold: room for row numbers. verdicts: is_repeated, is_late. out: words, and where each key's
-    begin; a key whose state does not change takes none. progress: the next key; the words written.
+    states: words, and where those of each key begin (keys + 1,). events: starts, ts, seq, words, in the order of
+    the sequence, and `by_time`: for each key its rows by (ts, seq). layout: slots, groups, tiled, windows, spans
+    (lateness, raw span). fold: room for row numbers. verdicts: is_repeated, is_late. out: words, and where each
+    key's begin; a key whose state does not change takes none. progress: the next key; the words written.
     """
     starts = events[0]
     for key in range(progress[0], starts.size - 1):
@@ -61,12 +61,15 @@ def _change_key(key, states, events, layout, cell, fold, verdicts, out, begin):
     if begin + HEADER + (raw + end - first) * width > out.size:
         return -1
     lateness, span = layout[4][0], layout[4][1]
-    frontier, old_frontier = newest - lateness, (before - lateness if is_known else -(1 << 62))
-    kept, folded = _merge_raw(key, states, events, verdicts, frontier - span, old_frontier, frontier, fold, out, begin)
+    frontier = newest - lateness
+    bounds = frontier - span, (before - lateness if is_known else -(1 << 62)), frontier
+    kept, folded = _merge_raw(key, states, events, verdicts, bounds, fold, out, begin)
     place = begin + HEADER + kept * width
     tiles = at + HEADER + raw * width
     for group in range(layout[1].shape[0]):
-        place = _merge_tiles(group, states, tiles, is_known, folded, frontier, events, layout, cell, fold, out, place)
+        place = _merge_tiles(
+            group, states, tiles, is_known, folded, frontier, events, layout, cell, fold, out, place
+        )
         if place < 0:
             return -1
         if is_known:
@@ -96,12 +99,14 @@ def _judge(key, events, layout, verdicts, applied, newest):
 
 
 @part
-def _merge_raw(key, states, events, verdicts, keep_from, fold_from, fold_to, fold, out, begin):
+def _merge_raw(key, states, events, verdicts, bounds, fold, out, begin):
     """Write the raw events, old and new, that are kept; note those to fold. How many of each.
 
-    An event to fold is noted as its row, an old one as -1 - its place in the old state.
+    bounds: the time from which on to keep; the times from which and to which to fold, for an old event. An event
+    to fold is noted as its row, an old one as -1 - its place in the old state.
     """
     old, at = states[0], states[1][key]
+    keep_from, fold_from, fold_to = bounds
     width = events[3].shape[1] + 2
     raw = old[at + RAW] if states[1][key + 1] > at else 0
     taken, row, end = 0, events[0][key], events[0][key + 1]
@@ -156,7 +161,9 @@ def _fold_ts(fold, place, old, events):
 
 @part
 def _merge_tiles(group, states, tiles, is_known, folded, frontier, events, layout, cell, fold, out, place):
-    """Write a group's tiles: the old ones, and those that folded events fall into. Where the next group begins, or -1."""
+    """Write a group's tiles: the old ones, and those that folded events fall into. Where the next group begins, or
+    -1.
+    """
     old = states[0]
     hop = layout[1][group, 0]
     keep_from = lower_bound(frontier, layout[1][group, 1], hop)

@@ -65,9 +65,9 @@ def apply_events(
 ) -> Applied:
     """The state of each key after its events, which come in the order of their sequence numbers.
 
-    The same events give the same bytes, however they are cut into calls, and whatever is given a second time changes
-    nothing. `texts` has every text that the events' words stand for. Raises StoreError for a state that is damaged or
-    of another layout.
+    The same events give the same bytes, however they are cut into calls, and whatever is given a second time
+    changes nothing. `texts` has every text that the events' words stand for. Raises StoreError for a state that is
+    damaged or of another layout.
     """
     checked = [_check(layout, state) for state in states]
     old, starts = _join(checked)
@@ -100,7 +100,9 @@ def apply_events(
 def answer(
     layout: Layout, states: Sequence[bytes | None], ts: Array, current: Array | None = None
 ) -> StateAnswers:
-    """The aggregates of each key's windows as of ts, from its state; None is a key without events. Raises as above."""
+    """The aggregates of each key's windows as of ts, from its state; None is a key without events. Raises
+    StoreError as above.
+    """
     checked = [_check(layout, state) for state in states]
     words, starts = _join(checked)
     outputs = len(layout.outputs)
@@ -130,7 +132,9 @@ def _check(layout: Layout, state: bytes | None) -> bytes:
     if BYTES * int(header[WORDS]) + int(header[TEXTS]) != len(state) or header[CHECKSUM] != zlib.crc32(
         memoryview(state)[SUMMED_FROM:]
     ):
-        raise StoreError("the state of a key is damaged", "its check sum is wrong", "materialize the features anew")
+        raise StoreError(
+            "the state of a key is damaged", "its check sum is wrong", "materialize the features anew"
+        )
     return state
 
 

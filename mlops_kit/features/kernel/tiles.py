@@ -1,8 +1,8 @@
-"""Tiles: the events of one slot and hop, folded into the words from which any window that holds the whole tile can be
-answered.
+"""Tiles: the events of one slot and hop, folded into the words from which any window that holds the whole tile can
+be answered.
 
-A tile is its start, its length in words and, for every slot of its group, a payload: its length, how many events, and
-what the layout says is kept of them, in the order below.
+A tile is its start, its length in words and, for every slot of its group, a payload: its length, how many events,
+and what the layout says is kept of them, in the order below.
 """
 
 from mlops_kit.features.kernel.cells import (

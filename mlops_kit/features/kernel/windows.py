@@ -18,9 +18,10 @@ from mlops_kit.schema import Array
 class Events:
     """Events of several keys: those of key k are the rows from starts[k] to starts[k + 1].
 
-    `starts` has shape (keys + 1,); `ts` and `seq` (rows,), int64; `words` (rows, layout.words), int64: bit c of the
-    first word says that the event has the value of column c, bit 32 + i that it meets condition i; then the values:
-    a float64's bits (never NaN, infinite or -0.0), an int64, a bool as 0 or 1, the word of a text (`text_word`).
+    `starts` has shape (keys + 1,); `ts` and `seq` (rows,), int64; `words` (rows, layout.words), int64: bit c of
+    the first word says that the event has the value of column c, bit 32 + i that it meets condition i; then the
+    values: a float64's bits (never NaN, infinite or -0.0), an int64, a bool as 0 or 1, the word of a text
+    (`text_word`).
     """
 
     starts: Array
@@ -33,8 +34,8 @@ class Events:
 class Questions:
     """The times at which vectors are wanted, of the same keys in the same order, ascending within a key.
 
-    `limits`: the highest sequence number that a question may see; None for no limit. `current`: the words of the event
-    that each question itself is, for features that include it; None if there are none.
+    `limits`: the highest sequence number that a question may see; None for no limit. `current`: the words of the
+    event that each question itself is, for features that include it; None if there are none.
     """
 
     starts: Array
@@ -48,7 +49,8 @@ class Answers:
     """`words` (questions, layout.outputs), int64, and whether each is there (`is_valid`).
 
     A count is an int64, a sum, a mean or a variance a float64's bits (std: still the variance), time_since_last
-    microseconds, all others are values as events have them. `texts` has the texts that any of the words may stand for.
+    microseconds, all others are values as events have them. `texts` has the texts that any of the words may stand
+    for.
     """
 
     words: Array
