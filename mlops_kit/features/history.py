@@ -52,7 +52,7 @@ class History:
                     raise MissingColumnsError(missing, schema.names)
                 needed = pa.schema([schema.field(name) for name in columns])
                 if needed not in schemas:
-                    judge(_polars(needed.empty_table()))
+                    judge(pl.DataFrame(needed.empty_table()))
                     schemas.append(needed)
             except InputError as error:
                 raise InputError(f"{path}: {error.what}", error.why, error.fix) from error
@@ -94,21 +94,28 @@ def read_span(span: Span, columns: Sequence[str], most_rows: int) -> Iterator[tu
     try:
         with pq.ParquetFile(span.file, metadata=span.metadata) as file:
             if span.rows <= most_rows:
-                yield first, _polars(file.read_row_groups(span.groups, columns=list(columns), use_threads=False))
+                table = file.read_row_groups(span.groups, columns=list(columns), use_threads=False)
+                yield first, checked_frame(table, span.file)
                 return
             for batch in file.iter_batches(most_rows, span.groups, list(columns), use_threads=False):
-                yield first, _polars(pa.Table.from_batches([batch]))
+                yield first, checked_frame(pa.Table.from_batches([batch]), span.file)
                 first += batch.num_rows
     except ERRORS as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"{span.file}: cannot be read", reason, "write the file anew") from error
 
 
-def _polars(table: pa.Table) -> pl.DataFrame:
-    """Polars trusts that texts are UTF-8; Parquet's writers and readers do not look."""
-    for column in table.itercolumns():
+def checked_frame(table: pa.Table, path: Path) -> pl.DataFrame:
+    """A frame of what a file has. Polars trusts that texts are UTF-8; Parquet's writers and readers do not look.
+
+    Raises InputError if they are not.
+    """
+    for name, column in zip(table.column_names, table.itercolumns(), strict=True):
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            column.validate(full=True)
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise InputError(f"{path}: {name!r} has text that is not UTF-8", fix="mend the file") from error
     return pl.DataFrame(table)
 
 

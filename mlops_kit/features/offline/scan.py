@@ -10,7 +10,7 @@ import polars as pl
 
 from mlops_kit.features.admission import Refusals, judge_sequence, judge_times, judge_values, value_columns
 from mlops_kit.features.definition.feature_set import EventSource
-from mlops_kit.features.history import History, Span, open_history, read_span
+from mlops_kit.features.history import Span, open_history, read_span
 from mlops_kit.features.layout import Layout
 from mlops_kit.features.offline.entities import Entities
 from mlops_kit.features.offline.partitions import Partitions, count_partitions, divide
@@ -89,7 +89,7 @@ class Scan:
     def _partitions(self, rows: int) -> Partitions:
         resources = self.resources
         count = count_partitions(rows, 8 * self._width, resources.memory_bytes, resources.threads)
-        return Partitions(count, self._width, resources.memory_bytes // 2, resources.folder)
+        return Partitions(count, self._width, resources.memory_bytes // 4, resources.folder)
 
     def _judge_empty(self, frame: pl.DataFrame) -> None:
         self._find(1, 0, frame)
