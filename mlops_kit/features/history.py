@@ -1,6 +1,5 @@
 """Parquet files with what has happened, or what is known: found, checked, and read a few rows at a time."""
 
-import glob
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops_kit.errors import InputError, MissingColumnsError, UsageError
+from mlops_kit.features.definition.parquet_files import parquet_files
 from mlops_kit.features.values import US_PER_DAY
 
 ERRORS: Final = (pa.ArrowException, OSError)
-WILDCARDS: Final = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +121,12 @@ def checked_frame(table: pa.Table, path: Path) -> pl.DataFrame:
 def _find(name: str, path: str) -> list[Path]:
     if not path:
         raise UsageError(f"{name!r} has no history", fix="name its Parquet files in the definition")
-    place = Path(path)
-    if WILDCARDS & set(path) and not place.exists():
-        found = [Path(file) for file in glob.glob(path, recursive=True)]  # noqa: PTH207 - it takes the whole path
-    else:
-        found = [file for file in place.rglob("*.parquet") if _is_data(file.relative_to(place))]
-        found = found if place.is_dir() else [place]
-    files = sorted(file for file in found if file.is_file() and file.stat().st_size)
+    # Writers leave empty files where they had no rows.
+    files = [file for file in parquet_files(path) if file.stat().st_size]
     if not files:
-        why = "there is bounds" if not place.exists() else "there is no Parquet file with anything in it"
+        why = "no Parquet file there has anything in it" if Path(path).exists() else "there is nothing"
         raise UsageError(f"{path}: no history of {name!r}", why, "check the path in the definition")
     return files
-
-
-def _is_data(relative: Path) -> bool:
-    return not any(part.startswith((".", "_")) for part in relative.parts)
 
 
 def _footer(path: Path) -> pq.FileMetaData:

@@ -29,7 +29,7 @@ READ_ROWS: Final = 2**16
 class JoinJob:
     """Add `features` to the rows of the file `spine`, and write them to `out`; `time` is as in `join`.
 
-    A spine of Parquet may be larger than memory: it is taken some rows at a time, and the histories are read anew for
+    A spine of Parquet may be larger than memory: it is taken some rows at a time, and histories are read anew for
     each, but for what is out of the rows' times. Other kinds of files are read as a whole.
     """
 

@@ -9,13 +9,14 @@ from typing import Any
 import polars as pl
 
 from mlops_kit.errors import MissingExtraError
+from mlops_kit.features.definition.compilation import Definition, feature_set
 from mlops_kit.features.definition.feature_set import FeatureSet
 from mlops_kit.features.offline.work import DEFAULT_MEMORY, JoinReport, Resources
 from mlops_kit.frames import to_polars
 
 
 def join(
-    features: FeatureSet,
+    features: FeatureSet | Sequence[Definition],
     spine: Any,
     *,
     time: str | None = None,
@@ -24,6 +25,7 @@ def join(
 ) -> Any:
     """The rows of a Polars, pandas or Arrow frame, in their order, with every feature as of each row's time.
 
+    - `features`: a definition, or the list that one is made of.
     - `time`: the column of time; without it, the only one of timestamps.
     - `applied`: source → column with the highest sequence number that a row may see, to replay what was logged.
     - `memory_bytes`: what events may take, roughly, before they are spilled to a temporary folder. The frame and
@@ -38,11 +40,12 @@ def join(
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "numba", "features", "computing features") from error
 
-    asking = check_spine(to_polars(_without_rows(spine)).schema, features, time, applied)
+    definition = features if isinstance(features, FeatureSet) else feature_set(features)
+    asking = check_spine(to_polars(_without_rows(spine)).schema, definition, time, applied)
     asked = read_spine(to_polars(_selected(spine, asking.columns)), asking)
     report = JoinReport()
     with tempfile.TemporaryDirectory(prefix="mlkit-join-") as folder:
-        columns = feature_columns(features, asked, Resources(Path(folder), memory_bytes), report)
+        columns = feature_columns(definition, asked, Resources(Path(folder), memory_bytes), report)
     for text in report.warnings:
         warnings.warn(text, stacklevel=2)
     return _beside(spine, columns)
