@@ -21,6 +21,7 @@ from mlops_kit.features.definition.aggregations import (
 from mlops_kit.features.definition.compilation import feature_set
 from mlops_kit.features.definition.loading import load_definition
 from mlops_kit.features.definition.sources import Events, Table
+from mlops_kit.features.offline.join import join
 
 __all__ = [
     "Events",
@@ -29,6 +30,7 @@ __all__ = [
     "distinct_count",
     "feature_set",
     "first",
+    "join",
     "last",
     "last_k",
     "load_definition",

@@ -51,7 +51,7 @@ class Finisher:
 
     def finish(self, answers: Answers) -> Finished:
         """What the kernel answered, as features."""
-        words, is_valid = answers.words[:, self._order], answers.is_valid[:, self._order]
+        words, is_valid = answers.words.take(self._order, 1), answers.is_valid.take(self._order, 1)
         if len(self._std):
             with np.errstate(invalid="ignore"):  # of words that mean nothing
                 words[:, self._std] = np.sqrt(words[:, self._std].view(np.float64)).view(np.int64)
@@ -75,21 +75,21 @@ def finish_lookup(feature: TableFeature, values: pl.Series) -> pl.Series:
 
 def series_of(feature: Feature, words: Array, is_valid: Array, texts: Mapping[int, str]) -> pl.Series:
     """One feature of many rows as a column of a frame; words of shape (rows,)."""
-    values = _values(feature, words, texts)
-    series = pl.Series(feature.name, values, dtype=DTYPES[feature.kind])
+    series = _values(feature, words, texts).alias(feature.name)
     return series if is_valid.all() else series.set(pl.Series(~is_valid), None)
 
 
-def _values(feature: Feature, words: Array, texts: Mapping[int, str]) -> Array:
+def _values(feature: Feature, words: Array, texts: Mapping[int, str]) -> pl.Series:
     match feature.kind:
         case "float64":
-            return words.view(np.float64)
+            return pl.Series(words.view(np.float64))
         case "bool":
-            return words.astype(np.bool_)
+            return pl.Series(words.astype(np.bool_))
         case "string":
-            return np.array([texts.get(word) for word in words.tolist()], object)
+            found = list(texts), list(texts.values())
+            return pl.Series(words).replace_strict(*found, default=None, return_dtype=pl.String)
         case _:
-            return words
+            return pl.Series(words)
 
 
 def _places(features: Sequence[WindowFeature], aggregation: Aggregation) -> Array:

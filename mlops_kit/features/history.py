@@ -1,6 +1,5 @@
 """Parquet files with what has happened, or what is known: found, checked, and read a few rows at a time."""
 
-import glob
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops_kit.errors import InputError, MissingColumnsError, UsageError
+from mlops_kit.features.definition.parquet_files import parquet_files
 from mlops_kit.features.values import US_PER_DAY
 
 ERRORS: Final = (pa.ArrowException, OSError)
-WILDCARDS: Final = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class History:
                     raise MissingColumnsError(missing, schema.names)
                 needed = pa.schema([schema.field(name) for name in columns])
                 if needed not in schemas:
-                    judge(_polars(needed.empty_table()))
+                    judge(pl.DataFrame(needed.empty_table()))
                     schemas.append(needed)
             except InputError as error:
                 raise InputError(f"{path}: {error.what}", error.why, error.fix) from error
@@ -94,42 +93,40 @@ def read_span(span: Span, columns: Sequence[str], most_rows: int) -> Iterator[tu
     try:
         with pq.ParquetFile(span.file, metadata=span.metadata) as file:
             if span.rows <= most_rows:
-                yield first, _polars(file.read_row_groups(span.groups, columns=list(columns), use_threads=False))
+                table = file.read_row_groups(span.groups, columns=list(columns), use_threads=False)
+                yield first, checked_frame(table, span.file)
                 return
             for batch in file.iter_batches(most_rows, span.groups, list(columns), use_threads=False):
-                yield first, _polars(pa.Table.from_batches([batch]))
+                yield first, checked_frame(pa.Table.from_batches([batch]), span.file)
                 first += batch.num_rows
     except ERRORS as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"{span.file}: cannot be read", reason, "write the file anew") from error
 
 
-def _polars(table: pa.Table) -> pl.DataFrame:
-    """Polars trusts that texts are UTF-8; Parquet's writers and readers do not look."""
-    for column in table.itercolumns():
+def checked_frame(table: pa.Table, path: Path) -> pl.DataFrame:
+    """A frame of what a file has. Polars trusts that texts are UTF-8; Parquet's writers and readers do not look.
+
+    Raises InputError if they are not.
+    """
+    for name, column in zip(table.column_names, table.itercolumns(), strict=True):
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            column.validate(full=True)
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise InputError(f"{path}: {name!r} has text that is not UTF-8", fix="mend the file") from error
     return pl.DataFrame(table)
 
 
 def _find(name: str, path: str) -> list[Path]:
     if not path:
         raise UsageError(f"{name!r} has no history", fix="name its Parquet files in the definition")
-    place = Path(path)
-    if WILDCARDS & set(path) and not place.exists():
-        found = [Path(file) for file in glob.glob(path, recursive=True)]  # noqa: PTH207 - it takes the whole path
-    else:
-        found = [file for file in place.rglob("*.parquet") if _is_data(file.relative_to(place))]
-        found = found if place.is_dir() else [place]
-    files = sorted(file for file in found if file.is_file() and file.stat().st_size)
+    # Writers leave empty files where they had no rows.
+    files = [file for file in parquet_files(path) if file.stat().st_size]
     if not files:
-        why = "there is bounds" if not place.exists() else "there is no Parquet file with anything in it"
+        why = "no Parquet file there has anything in it" if Path(path).exists() else "there is nothing"
         raise UsageError(f"{path}: no history of {name!r}", why, "check the path in the definition")
     return files
-
-
-def _is_data(relative: Path) -> bool:
-    return not any(part.startswith((".", "_")) for part in relative.parts)
 
 
 def _footer(path: Path) -> pq.FileMetaData:

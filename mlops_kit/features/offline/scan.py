@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import polars as pl
 
 from mlops_kit.features.admission import Refusals, judge_sequence, judge_times, judge_values, value_columns
 from mlops_kit.features.definition.feature_set import EventSource
-from mlops_kit.features.history import History, Span, open_history, read_span
+from mlops_kit.features.history import Span, open_history, read_span
 from mlops_kit.features.layout import Layout
 from mlops_kit.features.offline.entities import Entities
 from mlops_kit.features.offline.partitions import Partitions, count_partitions, divide
@@ -20,8 +21,14 @@ from mlops_kit.schema import Array
 CODE, TS, SEQ, WORDS = range(4)
 """Columns of a row of the partitions; the words are all from the last on."""
 
-MOST_ROWS = 2**20
-"""Rows that are read at a time, if there is memory for them."""
+MOST_ROWS = 2**18
+"""Rows that are read at a time, if there is memory for them: more would not stay in the processor's cache."""
+
+MOST_GROUP_ROWS = 2**20
+"""Of a row group that is read as a whole nevertheless, because that is faster."""
+
+LEAST_ROWS = 2**12
+"""With less memory than for these, it is too little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +56,12 @@ class Scan:
         """The events, and the texts that their words stand for. Raises UsageError and InputError."""
         history = open_history(self.source.name, self.source.history)
         history.check(self._columns, self._judge_empty)
-        spans = self._spans(history)
+        spans = history.spans(self._most_rows(MOST_ROWS), self.source.time, self.least_us, self.end_us)
         partitions = self._partitions(sum(span.rows for span in spans))
         texts: dict[int, str] = {}
         self.resources.progress.stage(f"reading {self.source.name}", sum(span.rows for span in spans))
-        for found in run_in_order(self._jobs(spans, len(partitions)), self.resources.threads):
+        jobs = self._jobs(spans, len(partitions))
+        for found in chain.from_iterable(run_in_order(jobs, self.resources.threads)):
             partitions.add(found.portions)
             texts.update(found.texts)
             report.events_read += found.read
@@ -73,34 +81,35 @@ class Scan:
     def _width(self) -> int:
         return WORDS + self.layout.words
 
-    @property
-    def _most_rows(self) -> int:
-        """Decoding and judging take several times what is left in the end."""
+    def _most_rows(self, wanted: int) -> int:
+        """What is decoded and judged takes several times what is left of it in the end."""
         share = self.resources.memory_bytes // (8 * self.resources.threads)
-        return int(np.clip(share // (32 * self._width), 2**12, MOST_ROWS))
-
-    def _spans(self, history: History) -> list[Span]:
-        return history.spans(self._most_rows, self.source.time, self.least_us, self.end_us)
+        return max(min(wanted, share // (32 * self._width)), LEAST_ROWS)
 
     def _partitions(self, rows: int) -> Partitions:
         resources = self.resources
         count = count_partitions(rows, 8 * self._width, resources.memory_bytes, resources.threads)
-        return Partitions(count, self._width, resources.memory_bytes // 2, resources.folder)
+        return Partitions(count, self._width, resources.memory_bytes // 4, resources.folder)
 
     def _judge_empty(self, frame: pl.DataFrame) -> None:
         self._find(1, 0, frame)
 
-    def _jobs(self, spans: list[Span], portions: int) -> Iterator[Callable[[], _Found]]:
+    def _jobs(self, spans: list[Span], portions: int) -> Iterator[Callable[[], list[_Found]]]:
+        most_rows = self._most_rows(MOST_GROUP_ROWS)
         for span in spans:
-            if span.rows <= self._most_rows:
+            if span.rows <= most_rows:
                 yield partial(self._read, portions, span)
             else:
-                for first_row, frame in read_span(span, self._columns, self._most_rows):
-                    yield partial(self._find, portions, first_row, frame)
+                for first_row, frame in read_span(span, self._columns, self._most_rows(MOST_ROWS)):
+                    yield partial(self._find_in, portions, first_row, frame)
 
-    def _read(self, portions: int, span: Span) -> _Found:
-        ((first_row, frame),) = read_span(span, self._columns, self._most_rows)
-        return self._find(portions, first_row, frame)
+    def _read(self, portions: int, span: Span) -> list[_Found]:
+        ((first_row, frame),) = read_span(span, self._columns, span.rows)
+        return self._find_in(portions, first_row, frame)
+
+    def _find_in(self, portions: int, first_row: int, frame: pl.DataFrame) -> list[_Found]:
+        starts = range(0, frame.height, MOST_ROWS)
+        return [self._find(portions, first_row + start, frame[start : start + MOST_ROWS]) for start in starts]
 
     def _find(self, portions: int, first_row: int, frame: pl.DataFrame) -> _Found:
         refused = Refusals(frame.height)
@@ -115,5 +124,16 @@ class Scan:
         unfit = Refusals(frame.height)
         words, texts = judge_values(frame, self.source, self.layout, unfit)
         codes = np.where(unfit.is_refused, -1, codes)
-        events = np.column_stack([codes, ts, seq, words])
-        return _Found(read, [events[rows] for rows in divide(codes, portions)], texts, (refused, unfit))
+        portions_ = [_events(codes, ts, seq, words, rows) for rows in divide(codes, portions)]
+        return _Found(read, portions_, texts, (refused, unfit))
+
+
+def _events(codes: Array, ts: Array, seq: Array, words: Array, rows: Array) -> Array:
+    events = np.empty((len(rows), WORDS + words.shape[1]), np.int64)
+    events[:, CODE], events[:, TS], events[:, SEQ], events[:, WORDS:] = (
+        codes[rows],
+        ts[rows],
+        seq[rows],
+        words[rows],
+    )
+    return events

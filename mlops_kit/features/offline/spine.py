@@ -1,22 +1,27 @@
 """The rows that ask: their times, their keys, and what is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from mlops_kit.errors import InputError, MissingColumnsError, UsageError, listed
+from mlops_kit.features.admission import value_columns
 from mlops_kit.features.definition.feature_set import EventSource, FeatureSet
+from mlops_kit.features.layout import compile_layout
 from mlops_kit.features.values import LAST_US, normal_values, times_us
 from mlops_kit.schema import Array
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How a spine asks: the column of time, "" if it does not matter, and those of sequence limits, by source."""
+    """How a spine asks: the column of time, "" if it does not matter; all columns that are needed; and by source
+    those of sequence limits.
+    """
 
     time: str
+    columns: tuple[str, ...]
     applied: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -78,12 +83,20 @@ def check_spine(
         why = "the features have these names"
         raise UsageError(f"the rows have columns {listed(clashing)} already", why, "rename or drop them")
     time = time or (_only_timestamp(schema) if _needs_time(features) else "")
-    needed = [*([time] if time else []), *applied.values()]
-    keys = [source.key for source in features.events] + [table.key for table in features.tables]
-    needed += [part.name for key in keys for part in key]
-    if missing := [name for name in dict.fromkeys(needed) if name not in schema]:
+    needed = tuple(dict.fromkeys([*([time] if time else []), *applied.values(), *_asked_columns(features)]))
+    if missing := [name for name in needed if name not in schema]:
         raise MissingColumnsError(missing, list(schema))
-    return Asking(time, applied)
+    return Asking(time, needed, applied)
+
+
+def _asked_columns(features: FeatureSet) -> Iterator[str]:
+    """The keys' and, for features that include the row itself, those that an event has."""
+    for key in [source.key for source in features.events] + [table.key for table in features.tables]:
+        yield from (part.name for part in key)
+    for source in features.events:
+        layout = compile_layout(source, features.windows)
+        if layout.has_current:
+            yield from sorted(value_columns(source, layout))
 
 
 def _needs_time(features: FeatureSet) -> bool:

@@ -93,19 +93,20 @@ def _sorted(events: Array, partitions: int, keys: int) -> Events:
 
 
 class _Columns:
-    """Features as they are filled in, some rows at a time."""
+    """Features as they are filled in, some rows at a time: a row's words lie together, because that is faster."""
 
     def __init__(self, finisher: Finisher, rows: int) -> None:
         self._features = finisher.features
-        self._words = [np.empty(rows, np.int64) for _ in finisher.features]
-        self._is_valid = [np.empty(rows, np.bool_) for _ in finisher.features]
+        self._words = np.empty((rows, len(finisher.features)), np.int64)
+        self._is_valid = np.empty((rows, len(finisher.features)), np.bool_)
 
     def fill(self, rows: Array, finished: Finished) -> None:
         """Put the features of these rows into their places."""
-        for place, (words, is_valid) in enumerate(zip(self._words, self._is_valid, strict=True)):
-            words[rows] = finished.words[:, place]
-            is_valid[rows] = finished.is_valid[:, place]
+        self._words[rows] = finished.words
+        self._is_valid[rows] = finished.is_valid
 
     def series(self, texts: Mapping[int, str]) -> list[pl.Series]:
-        """The columns; their memory is let go of one by one."""
-        return [series_of(feature, self._words.pop(0), self._is_valid.pop(0), texts) for feature in self._features]
+        """The columns."""
+        words, is_valid = self._words.T, self._is_valid.T
+        columns = zip(self._features, words, is_valid, strict=True)
+        return [series_of(feature, word.copy(), valid, texts) for feature, word, valid in columns]
