@@ -46,7 +46,7 @@ def test_writers_of_the_same_keys_in_any_order_do_not_block_each_other(store: St
 
 def test_a_writer_that_is_killed_leaves_every_value_whole(store: Store, address: str) -> None:
     randomly = random.Random(0)
-    for _ in range(5):
+    for _ in range(3):
         store.drop("a")
         with process("overwrite", address) as writer:
             assert writer.stdout
@@ -59,12 +59,8 @@ def test_a_writer_that_is_killed_leaves_every_value_whole(store: Store, address:
         for place, value in enumerate(values):
             assert value is not None
             assert value.data == whole_value(value.version, place)
-        versions = {value.version for value in values if value}
-        assert len(versions) <= 2
-        assert store.write("a", [Write(WHOLE[0], b"", max(versions)), Write(WHOLE[0], b"", min(versions))]) != [
-            False,
-            False,
-        ]
+        assert len({value.version for value in values if value}) <= 2
+        assert store.write("a", [Write(WHOLE[0], b"")]) == [True]
 
 
 def test_the_first_writers_of_all_make_one_store(address: str) -> None:
