@@ -89,6 +89,9 @@ def test_a_full_memory_is_said_and_leaves_values_whole(tmp_path: Path) -> None:
         assert value_of(store, b"k") == Value(1, b"1")
         assert {value.data for key, value in scanned(store, "a").items() if key != b"k"} == {bytes(1000)}
         store.drop("a")
+        with server.client() as client:
+            while client.info("memory")["used_memory"] > 8_000_000:
+                pass  # it frees what was dropped in a thread of its own
         assert store.write("a", [Write(b"k", b"1")]) == [True]
 
 
