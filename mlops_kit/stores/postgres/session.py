@@ -29,8 +29,8 @@ FIXES = {
 """By the beginning of the SQLSTATE."""
 
 NOT_CONNECTED = (
-    "check that the server runs and has this database, user and password; if the address has no password, "
-    "libpq looks for one in PGPASSWORD and ~/.pgpass"
+    "check that the server runs and has this database, user and password (if the address has none, libpq looks in "
+    "PGPASSWORD and ~/.pgpass); timeout_s allows more time"
 )
 
 
@@ -69,12 +69,11 @@ class Session:
         return self.has_table
 
     def make_table(self) -> None:
-        """Unless it is there; one of those that try at once makes it."""
+        """Unless it is there; those that try at once do so one after the other."""
         if not self.find_table():
             with self.connection.transaction():
                 self.query(LOCK)
-                if not self.find_table():
-                    self.connection.execute(MAKE)
+                self.connection.execute(MAKE)
 
     def is_usable(self) -> bool:
         """What can be read before anything was asked is the server's farewell."""

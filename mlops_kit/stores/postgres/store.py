@@ -13,7 +13,7 @@ from mlops_kit.stores.interface import Value, Write
 from mlops_kit.stores.limits import FIRST_PAGE, check_writes, next_page, portions, scan_by_key
 from mlops_kit.stores.options import seconds
 from mlops_kit.stores.postgres.session import ANSWER_TIMEOUT_S, Session, connect, explained
-from mlops_kit.stores.postgres.statements import CREATE, DROP, PUT, READ, READ_MANY, REPLACE, SCAN, SPACES
+from mlops_kit.stores.postgres.statements import DROP, PUT, READ, READ_MANY, REPLACE, SCAN, SIZES, SPACES
 from mlops_kit.tables.address import Address
 from mlops_kit.tables.postgres.connection import connection_uri
 
@@ -97,9 +97,12 @@ class PostgresStore:
         """In many short transactions."""
         lowest, most = b"", FIRST_PAGE
         with self._connections.taken() as session:
-            while session.find_table() and (rows := session.query(DROP, space, lowest, most)):
-                lowest = max(key for key, _ in rows)
-                most = next_page(most, sum(size for _, size in rows))
+            if not session.find_table():
+                return
+            while sizes := session.query(SIZES, space, lowest, most):
+                highest = sizes[-1][0]
+                session.query(DROP, space, lowest, highest)
+                lowest, most = highest, next_page(most, sum(size for _, size in sizes))
 
     def close(self) -> None:
         """See `interface.Store`."""
@@ -121,9 +124,9 @@ def _turns(writes: Sequence[Write]) -> list[list[int]]:
 
 def _write(session: Session, space: str, writes: Sequence[Write]) -> set[bytes]:
     """The keys that were written. All writers lock in the same order, so that no two wait for each other."""
-    kinds: dict[str, list[Write]] = {PUT: [], CREATE: [], REPLACE: []}
+    kinds: dict[str, list[Write]] = {PUT: [], REPLACE: []}
     for write in sorted(writes, key=lambda write: write.key):
-        kinds[PUT if write.replaces is None else REPLACE if write.replaces else CREATE].append(write)
+        kinds[PUT if write.replaces is None else REPLACE].append(write)
     written: set[bytes] = set()
     for statement, own in kinds.items():
         for portion in portions(own, WRITES_PER_STATEMENT, BYTES_PER_STATEMENT):
