@@ -31,7 +31,7 @@ def parquet_schema(path: str) -> dict[str, pl.DataType] | None:
     if not files:
         return None
     try:
-        return dict(pl.read_parquet_schema(files[-1]))
+        return dict(pl.scan_parquet(files[-1], glob=False, hive_partitioning=False).collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
         why = str(error).split("\n", 1)[0]
         raise InputError(f"{files[-1]}: cannot be read", why, "write the file anew") from error

@@ -137,6 +137,15 @@ def test_types_are_those_of_the_newest_file_that_is_meant(flights: Path) -> None
     assert departures().window("1h").agg(a=max("new")).features[0].kind == "int64"
 
 
+def test_a_name_that_looks_like_a_pattern_is_a_name_if_it_is_there(flights: Path) -> None:
+    (flights / "departures").rename("depart[ures]")
+    (flights / "depart[ures]/2013.parquet").rename("depart[ures]/20*.parquet")
+    assert (
+        departures(history="depart[ures]").source.fields
+        == departures(history="depart[ures]/20*.parquet").source.fields
+    )
+
+
 def test_a_default_of_another_number_type_is_taken_where_nothing_is_lost() -> None:
     made = departures().window("1h").agg(a=mean("flight", default=-0.0), b=mean("flight", default=np.float64(0.5)))
     assert [repr(feature.default) for feature in made.features] == ["0.0", "0.5"]
