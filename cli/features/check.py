@@ -8,7 +8,7 @@ import typer
 
 from .. import console
 from ..options import option
-from .definition import DEFINITION, read_features
+from .definition import DEFINITION, need_kernel, read_features
 
 if TYPE_CHECKING:
     from mlops_kit.features.parity.check import FeatureParity
@@ -30,20 +30,23 @@ def check(
     Example:
       mlkit features check bundles/eta --log predictions.log
     """
+    need_kernel("check")
     from dataclasses import asdict
 
+    from mlops_kit.features.offline.work import JoinReport
     from mlops_kit.features.parity.check import check_parity, read_log
     from mlops_kit.features.parity.heavy_keys import warn_of_heavy_keys
 
     definition = read_features(features)
     logged, others = read_log(log, definition)
-    found, first = check_parity(definition, logged)
+    joined = JoinReport()
+    found, first = check_parity(definition, logged, joined)
     if json:
         document = {"rows": len(logged), "others": others, "is_same": first is None, "first": first}
         console.print_json(_plain({**document, "features": [asdict(feature) for feature in found]}))
     else:
         _show(found, first, len(logged), others)
-    for warning in warn_of_heavy_keys(definition):
+    for warning in (*joined.warnings, *warn_of_heavy_keys(definition)):
         console.note(warning)
     if first is not None:
         raise typer.Exit(DIFFERENT)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import typer
 
-from mlops_kit.errors import UsageError
+from mlops_kit.errors import MissingExtraError, UsageError
 
 from ..options import environment_password, option
 
@@ -18,6 +19,12 @@ DEFINITION = typer.Argument(
     metavar="FEATURES", help="A bundle with features, or the Python file that defines them."
 )
 STORE = option(help="Where values are: sqlite:///FILE, redis://HOST/0 or postgresql://HOST/DATABASE.")
+
+
+def need_kernel(command: str) -> None:
+    """Raise MissingExtraError if what compiles the kernel is not installed."""
+    if find_spec("numba") is None:
+        raise MissingExtraError("numba", "features", f"mlkit features {command}")
 
 
 def read_features(reference: str) -> "FeatureSet":

@@ -8,7 +8,7 @@ from mlops_kit.errors import UsageError, listed, suggestion
 
 from .. import console
 from ..options import option, refuse_passwords
-from .definition import DEFINITION, STORE, opened_store, parse_time, read_features, show_time
+from .definition import DEFINITION, STORE, need_kernel, opened_store, parse_time, read_features, show_time
 
 if TYPE_CHECKING:
     from mlops_kit.features.definition.feature_set import FeatureSet, KeyField
@@ -30,6 +30,7 @@ def get(
       mlkit features get features.py --store sqlite:///features.db --key origin=JFK
     """
     refuse_passwords(context, "store")
+    need_kernel("get")
     import numpy as np
 
     from mlops_kit.features.online.vectors import FeatureReader

@@ -7,7 +7,7 @@ import typer
 
 from .. import console
 from ..options import option, refuse_passwords
-from .definition import DEFINITION, STORE, opened_store, parse_time, read_features, show_time
+from .definition import DEFINITION, STORE, need_kernel, opened_store, parse_time, read_features, show_time
 
 if TYPE_CHECKING:
     from mlops_kit.features.online.filling import Filled
@@ -34,6 +34,7 @@ def materialize(
       mlkit features materialize features.py --store sqlite:///features.db
     """
     refuse_passwords(context, "store")
+    need_kernel("materialize")
     from mlops_kit.features.online.materializing import MaterializeJob, materialize_features
 
     job = MaterializeJob(read_features(features), parse_time(as_of), is_end=bool(as_of), is_anew=rebuild)

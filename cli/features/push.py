@@ -10,7 +10,7 @@ from mlops_kit.errors import UsageError, listed, suggestion
 
 from .. import console
 from ..options import option, refuse_passwords
-from .definition import STORE, opened_store, read_features
+from .definition import STORE, need_kernel, opened_store, read_features
 
 if TYPE_CHECKING:
     from mlops_kit.features.definition.feature_set import EventSource, FeatureSet
@@ -41,6 +41,7 @@ def push(
         --source departures --store sqlite:///features.db
     """
     refuse_passwords(context, "store")
+    need_kernel("push")
     from mlops_kit.features.layout import compile_layout
     from mlops_kit.features.online.event_files import open_events, read_events
     from mlops_kit.features.online.past import columns_in_use

@@ -1,5 +1,6 @@
 """Logged vectors against those that history gives: the same bits, or where they differ."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,9 @@ import polars as pl
 
 from mlops_kit.errors import InputError
 from mlops_kit.features.definition.feature_set import FeatureSet
-from mlops_kit.features.offline.join import join
+from mlops_kit.features.offline.spine import check_spine, read_spine
+from mlops_kit.features.offline.vectors import feature_columns
+from mlops_kit.features.offline.work import JoinReport, Resources
 from mlops_kit.features.parity.log import (
     APPLIED,
     AS_OF,
@@ -66,14 +69,14 @@ def read_log(folder: Path, features: FeatureSet) -> tuple[pl.DataFrame, int]:
 
 
 def check_parity(
-    features: FeatureSet, log: pl.DataFrame
+    features: FeatureSet, log: pl.DataFrame, report: JoinReport
 ) -> tuple[tuple[FeatureParity, ...], dict[str, Any] | None]:
     """Compute each logged vector anew from history, with the events that it saw, and compare; and the first row
-    that differs, if there is one, in full. Raises what `join` raises.
+    that differs, if there is one, in full. Adds to the report. Raises what `join` raises.
     """
     if log.is_empty():
         return (), None
-    expected, vectors = _recomputed(features, log), log[VECTOR].struct.unnest()
+    expected, vectors = _recomputed(features, log, report), log[VECTOR].struct.unnest()
     found, first = [], len(log)
     for feature in features.features:
         is_meant = ~(_has(log[OVERRIDDEN], feature.name) | _has(log[DEGRADED], feature.source))
@@ -96,13 +99,15 @@ def _read_file(file: Path) -> pl.DataFrame | None:
         raise InputError(f"{file}: cannot be read", why, "leave the file out") from error
 
 
-def _recomputed(features: FeatureSet, log: pl.DataFrame) -> pl.DataFrame:
-    spine = [log[AS_OF].alias(TIME)]
-    spine += [log[ASKED].struct.field(name) for name in asked_columns(features)]
+def _recomputed(features: FeatureSet, log: pl.DataFrame, report: JoinReport) -> pl.DataFrame:
+    columns = [log[AS_OF].alias(TIME)]
+    columns += [log[ASKED].struct.field(name) for name in asked_columns(features)]
     limits = {source.name: LIMIT + source.name for source in features.events}
-    spine += [log[APPLIED].struct.field(name).alias(column) for name, column in limits.items()]
-    joined: pl.DataFrame = join(features, pl.DataFrame(spine), time=TIME, applied=limits)
-    return joined
+    columns += [log[APPLIED].struct.field(name).alias(column) for name, column in limits.items()]
+    rows = pl.DataFrame(columns)
+    spine = read_spine(rows, check_spine(rows.schema, features, TIME, limits))
+    with tempfile.TemporaryDirectory(prefix="mlkit-check-") as folder:
+        return pl.DataFrame(feature_columns(features, spine, Resources(Path(folder)), report))
 
 
 def _compare(logged: pl.Series, computed: pl.Series) -> tuple[Array, Array, Array]:

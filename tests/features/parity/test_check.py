@@ -11,6 +11,7 @@ from mlops_kit_cli.main import app
 from mlops_kit.errors import InputError
 from mlops_kit.features.definition.feature_set import EventSource, FeatureSet, Field, KeyField, WindowFeature
 from mlops_kit.features.layout import compile_layout
+from mlops_kit.features.offline.work import JoinReport
 from mlops_kit.features.online.pushing import Pusher
 from mlops_kit.features.online.vectors import FeatureReader
 from mlops_kit.features.parity.check import check_parity, read_log
@@ -51,7 +52,7 @@ def test_vectors_served_between_events_are_those_that_history_gives(
             )
     events_frame(source, case.log).write_parquet(folder / "h.parquet")
     if requests:
-        found, first = check_parity(features, VectorLog(features).frame(requests))
+        found, first = check_parity(features, VectorLog(features).frame(requests), JoinReport())
         assert first is None
         assert {feature.compared for feature in found} == {len(requests) * len(case.questions)}
 
@@ -108,7 +109,7 @@ def changed(request: UsedVectors, **how: object) -> UsedVectors:
 
 
 def test_mismatch_missing_and_extra_are_counted_and_the_first_row_is_shown(request_of: UsedVectors) -> None:
-    found, first = check_parity(FEATURES, VectorLog(FEATURES).frame([changed(request_of)]))
+    found, first = check_parity(FEATURES, VectorLog(FEATURES).frame([changed(request_of)]), JoinReport())
     counts = {one.name: (one.compared, one.mismatch, one.missing, one.extra) for one in found}
     assert counts == {"n": (3, 0, 0, 0), "x_mean": (3, 1, 1, 1), "none": (3, 0, 0, 0)}
     assert first is not None
@@ -120,7 +121,7 @@ def test_mismatch_missing_and_extra_are_counted_and_the_first_row_is_shown(reque
 def test_overridden_and_degraded_values_are_not_compared(
     request_of: UsedVectors, how: dict[str, list[str]]
 ) -> None:
-    found, first = check_parity(FEATURES, VectorLog(FEATURES).frame([changed(request_of, **how)]))
+    found, first = check_parity(FEATURES, VectorLog(FEATURES).frame([changed(request_of, **how)]), JoinReport())
     assert first is None
     assert [one.compared for one in found] == ([3, 0, 3] if "overridden" in how else [0, 0, 0])
 
@@ -128,7 +129,7 @@ def test_overridden_and_degraded_values_are_not_compared(
 def test_events_that_arrived_after_the_prediction_are_not_seen(request_of: UsedVectors) -> None:
     poisoned = pl.DataFrame({"user": [0], "at": [T0 + 49 * 60_000_000], "x": [1e300], "word": ["!"]})
     pl.concat([clicks(50), poisoned]).write_parquet("clicks.parquet")
-    _, first = check_parity(FEATURES, VectorLog(FEATURES).frame([request_of]))
+    _, first = check_parity(FEATURES, VectorLog(FEATURES).frame([request_of]), JoinReport())
     assert first is None
 
 
