@@ -1,7 +1,9 @@
 import random
+import timeit
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -14,6 +16,7 @@ from mlops_kit.features.definition.feature_set import EventSource, FeatureSet, F
 from mlops_kit.features.layout import Layout, compile_layout
 from mlops_kit.features.online.pushing import TOO_LATE, Pusher
 from mlops_kit.features.online.records import events_space
+from mlops_kit.features.online.vectors import FeatureReader
 from mlops_kit.stores.interface import Store
 from mlops_kit.stores.resolve import open_store
 from tests.features.histories import Case, cases, events_frame
@@ -31,6 +34,8 @@ WINDOWS = (
 )
 FEATURES = FeatureSet((SOURCE,), (), WINDOWS, ())
 LAYOUT = compile_layout(SOURCE, WINDOWS)
+T0 = 1_700_000_000_000_000
+SOURCE_AT_ONCE = replace(SOURCE, lateness_us=60_000_000)
 
 
 def states_of(store: Store, layout: Layout) -> dict[bytes, bytes]:
@@ -155,3 +160,21 @@ def test_a_key_that_others_write_all_the_time_is_given_up_with_an_error(monkeypa
     monkeypatch.setattr("mlops_kit.features.online.states.LONGEST_PAUSE_S", 0)
     with pytest.raises(StoreError, match="others write the same keys"):
         pusher.push(some_events(1, 1), np.array([0]))
+
+
+def test_a_key_with_a_million_events_in_a_window_with_a_hop_answers_like_one_with_few() -> None:
+    window = WindowFeature("total", "clicks", 24 * H, "sum", "float64", "x", hop_us=H)
+    features, store = FeatureSet((SOURCE,), (), (window,), ()), MemoryStore()
+    rows = 1_000_000
+    heavy = pl.DataFrame({"user": 1, "at": T0 + np.arange(rows) * (20 * H // rows), "x": 0.5})
+    light = pl.DataFrame({"user": 2, "at": T0 + np.arange(40) * (H // 2), "x": 0.5})
+    pusher = Pusher(SOURCE_AT_ONCE, compile_layout(SOURCE_AT_ONCE, (window,)), store)
+    pusher.push(pl.concat([heavy, light]), np.arange(rows + 40))
+    reader = FeatureReader(replace(features, events=(SOURCE_AT_ONCE,)), store)
+
+    def fastest(user: int) -> float:
+        columns, ts = {"user": np.array([user])}, np.array([T0 + 21 * H])
+        return min(timeit.repeat(lambda: reader.read(columns, ts), number=1, repeat=300))
+
+    assert reader.read({"user": np.array([1])}, np.array([T0 + 21 * H])).values["total"].tolist() == [rows / 2]
+    assert fastest(1) < 3 * fastest(2)
