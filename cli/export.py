@@ -28,6 +28,10 @@ def export(
     trust_pickle: bool = option(
         False, "--trust-pickle", help="Open a pickle or joblib file, which runs the code inside of it."
     ),
+    features: Path | None = option(
+        None,
+        help="A Python file that defines features; it is run, and those that the model takes are kept.",
+    ),
     register: str | None = option(None, help="Register the bundle in MLflow, as models:/NAME."),
     json: bool = option(False, "--json", help="Print one JSON document."),
 ) -> None:
@@ -50,6 +54,7 @@ def export(
             tolerance=tolerance,
             trust_pickle=trust_pickle,
             register=register,
+            features=features,
         )
     if json:
         console.print_json(_document(exported, out))
@@ -65,6 +70,18 @@ def _document(exported: "Exported", out: Path) -> dict[str, Any]:
         "digest": exported.bundle.digest,
         "parity": {"rows": parity.rows, "largest_error": parity.largest_error, "notes": list(parity.notes)},
         "registered_version": exported.registered_version,
+        "features": _features(exported),
+    }
+
+
+def _features(exported: "Exported") -> dict[str, list[str]] | None:
+    features = exported.bundle.features
+    if features is None:
+        return None
+    return {
+        "names": [feature.name for feature in features.features],
+        "left_out": list(exported.left_out),
+        "unfilled": list(exported.unfilled),
     }
 
 
@@ -77,5 +94,21 @@ def _report(exported: "Exported", out: Path, register: str | None) -> None:
     )
     for remark in parity.notes:
         console.note(f"note: {remark}")
+    for remark in _remarks_on_features(exported):
+        console.note(f"note: {remark}")
     if exported.registered_version:
         console.note(f"registered as {register}/{exported.registered_version}")
+
+
+def _remarks_on_features(exported: "Exported") -> list[str]:
+    from mlops_kit.errors import listed
+
+    remarks = []
+    if exported.left_out:
+        remarks.append(f"left out, because they are no columns of the model: {listed(exported.left_out)}")
+    if exported.unfilled:
+        remarks.append(
+            f"without a default, where the model takes no missing value: {listed(exported.unfilled)}; "
+            "a row for which they are null is refused"
+        )
+    return remarks

@@ -8,7 +8,10 @@ from . import console
 from .options import option
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from mlops_kit.bundle.manifest import Manifest, Parameters
+    from mlops_kit.features.definition.feature_set import FeatureSet
 
 
 def inspect(
@@ -30,7 +33,10 @@ def inspect(
     if json:
         import json as codec
 
-        console.print_json({"digest": found.digest, **codec.loads(manifest.to_bytes())})
+        from mlops_kit.features.definition.frozen import freeze
+
+        features = None if found.features is None else codec.loads(freeze(found.features))
+        console.print_json({"digest": found.digest, **codec.loads(manifest.to_bytes()), "features": features})
         return
     facts = {
         "name": manifest.name,
@@ -47,7 +53,7 @@ def inspect(
         console.print_line(f"{name:<11}{value}")
     for remark in manifest.parity.notes:
         console.print_line(f"{'note':<11}{remark}")
-    _print_tables(manifest)
+    _print_tables(manifest, found.features)
 
 
 def _where_parameters_are(parameters: "Parameters") -> str:
@@ -62,7 +68,7 @@ def _where_parameters_are(parameters: "Parameters") -> str:
     return "; ".join(parts) or "none"
 
 
-def _print_tables(manifest: "Manifest") -> None:
+def _print_tables(manifest: "Manifest", features: "FeatureSet | None") -> None:
     from rich.table import Table
 
     columns = Table("input", "dtype", "shape", "missing values", box=None)
@@ -75,9 +81,24 @@ def _print_tables(manifest: "Manifest") -> None:
     for entry in manifest.files:
         files.add_row(entry.name, console.human_bytes(entry.size), entry.sha256[:16])
     printer = console.table_console()
-    for table in (columns, outputs, files):
+    for table in (columns, *([_features_table(features)] if features else []), outputs, files):
         printer.print()
         printer.print(table)
+
+
+def _features_table(features: "FeatureSet") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    from mlops_kit.features.definition.description import describe_feature
+
+    table = Table("feature", "type", "default", "is", box=None)
+    for feature in features.features:
+        default = "null" if feature.default is None else repr(feature.default)
+        default = "0" if feature.name in features.counts else default
+        described = describe_feature(feature, features)
+        table.add_row(*map(Text, (feature.name, feature.kind, default, described)))
+    return table
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

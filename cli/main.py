@@ -19,6 +19,7 @@ from . import console
 from .batch_predict import batch_predict
 from .doctor import doctor
 from .export import export
+from .features import app as features
 from .init import init
 from .inspect import inspect
 from .lookup import lookup
@@ -75,6 +76,7 @@ def main(
 
 for command in (init, export, inspect, verify, predict, batch_predict, lookup, serve, doctor):
     app.command(context_settings=CONTEXT)(command)
+app.add_typer(features, name="features")
 
 
 def run() -> NoReturn:

@@ -7,23 +7,27 @@ from pathlib import Path
 import onnx
 
 from mlops_kit.bundle import graph as graphs
+from mlops_kit.bundle.features import read_features
 from mlops_kit.bundle.files import check_file, read_limited
 from mlops_kit.bundle.manifest import FILE_NAME as MANIFEST
 from mlops_kit.bundle.manifest import MAX_BYTES as MAX_MANIFEST_BYTES
 from mlops_kit.bundle.manifest import Manifest, digest_of, parse_manifest
 from mlops_kit.errors import UsageError
+from mlops_kit.features.definition.feature_set import FeatureSet
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A checked bundle. `directory` has no symbolic link in it, so a later switch of `current` does not mix
-    two versions; `owner` keeps an unpacked archive's temporary directory alive.
+    two versions; `owner` keeps an unpacked archive's temporary directory alive. Each of the `features`, if there
+    are any, is a column of the model.
     """
 
     directory: Path
     manifest: Manifest = field(repr=False)
     digest: str
     owner: object = field(default=None, repr=False)
+    features: FeatureSet | None = field(default=None, repr=False)
 
     @property
     def model_path(self) -> Path:
@@ -45,7 +49,7 @@ def open_bundle(directory: Path, owner: object = None) -> Bundle:
     for entry in manifest.files:
         check_file(root, entry)
     graphs.check_graph(read_graph(root), {entry.name: entry.size for entry in manifest.files})
-    return Bundle(root, manifest, digest_of(data), owner)
+    return Bundle(root, manifest, digest_of(data), owner, read_features(root, manifest))
 
 
 def read_graph(directory: Path) -> onnx.ModelProto:

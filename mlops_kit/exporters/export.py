@@ -19,21 +19,35 @@ from mlops_kit.bundle.mlmodel import describe_for_mlflow
 from mlops_kit.bundle.weights import count_parameters, split_weights
 from mlops_kit.errors import ConversionError, MissingColumnsError, UsageError
 from mlops_kit.exporters.columnar import expose_columns
+from mlops_kit.exporters.features import choose_features, left_out, unfilled
 from mlops_kit.exporters.interface import Conversion, Sample, SourceModel
 from mlops_kit.exporters.reference import reference_rows
 from mlops_kit.exporters.resolve import exporter_of
 from mlops_kit.exporters.samples import read_sample, refuse_unsupported
 from mlops_kit.exporters.sources import read_source
 from mlops_kit.exporters.trial import Trial, choose_conversion
+from mlops_kit.features.definition.feature_set import FeatureSet
+from mlops_kit.features.definition.frozen import FILE_NAME as FEATURES
+from mlops_kit.features.definition.frozen import freeze
+from mlops_kit.features.definition.loading import load_definition
 from mlops_kit.parity import DEFAULT_TOLERANCE, check_tolerance
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The bundle that was written, and its version in the registry if it was registered."""
+    """The bundle that was written, its version in the registry if it was registered, and the features that were
+    left out because they are no columns of the model.
+    """
 
     bundle: Bundle
     registered_version: str | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def unfilled(self) -> tuple[str, ...]:
+        """Features that may be null where the model takes no missing value."""
+        features = self.bundle.features
+        return () if features is None else unfilled(features, self.bundle.manifest.signature.columns)
 
 
 def export(
@@ -46,13 +60,15 @@ def export(
     tolerance: float = DEFAULT_TOLERANCE,
     trust_pickle: bool = False,
     register: str | None = None,
+    features: str | Path | FeatureSet | None = None,
 ) -> Exported:
     """Export a trained model into a bundle at `out`, a new directory or a `.mlkit` archive.
 
     `model` is a fitted model, or what the command line takes: a file, `train.py:model`, an MLflow URI.
     `sample` has rows like those it was trained on (a file, a frame, or columns by name), from which come the
     columns' names and dtypes and the rows to compare the answers on. Beyond `tolerance` (relative, see
-    `parity.py`) the export fails. `register` is `models:/NAME`.
+    `parity.py`) the export fails. `register` is `models:/NAME`. `features` is a definition or a Python file with
+    one, which is executed; those that are columns of the model go into the bundle, as data.
 
     Raises SourceError, SampleError, ConversionError, ParityError, UsageError; then nothing is written.
     """
@@ -65,16 +81,20 @@ def export(
         raise UsageError(
             f"a target {target!r} without a sample", "the target is a column of the sample", "give --sample"
         )
+    if isinstance(features, (str, Path)):
+        features = load_definition(features)
     if isinstance(model, (str, Path)):
         model = read_source(model, trust_pickle)
     rows = None if sample is None else read_sample(sample, target)
     source = _adapt(model, rows)
+    chosen = None if features is None else choose_features(features, source.columns)
     trial = choose_conversion(source, reference_rows(source, rows), tolerance)
-    bundle = _write(out, name or _default_name(out), source, trial)
+    bundle = _write(out, name or _default_name(out), source, trial, chosen)
+    others = () if features is None or chosen is None else left_out(features, chosen)
     if register is None:
-        return Exported(bundle)
+        return Exported(bundle, left_out=others)
     tags = {"mlkit.digest": bundle.digest, "mlkit.name": bundle.manifest.name}
-    return Exported(bundle, mlflow_registry.register(bundle.directory, register, tags))
+    return Exported(bundle, mlflow_registry.register(bundle.directory, register, tags), others)
 
 
 def _adapt(model: object, sample: Sample | None) -> SourceModel:
@@ -101,24 +121,26 @@ def _exposed(source: SourceModel) -> Iterator[Conversion]:
         yield exposed
 
 
-def _write(out: Path, name: str, source: SourceModel, trial: Trial) -> Bundle:
+def _write(out: Path, name: str, source: SourceModel, trial: Trial, features: FeatureSet | None) -> Bundle:
     if out.suffix != archive.SUFFIX:
         with staged(out) as directory:
-            _fill(directory, name, source, trial)
+            _fill(directory, name, source, trial, features)
         return open_bundle(out)
     with tempfile.TemporaryDirectory(prefix="mlkit-") as directory:
         folder = Path(directory)
-        manifest = _fill(folder, name, source, trial)
+        manifest = _fill(folder, name, source, trial, features)
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         archive.write_archive(folder, manifest, out)
     return load_bundle(out)
 
 
-def _fill(directory: Path, name: str, source: SourceModel, trial: Trial) -> Manifest:
+def _fill(directory: Path, name: str, source: SourceModel, trial: Trial, features: FeatureSet | None) -> Manifest:
     conversion = trial.conversion
     split_weights(conversion.graph, directory)
     write_goldens(directory, trial.golden_rows, trial.golden_answers)
     (directory / MLMODEL).write_text(describe_for_mlflow(conversion.signature), encoding="utf-8")
+    if features is not None:
+        (directory / FEATURES).write_bytes(freeze(features))
     manifest = Manifest(
         name=name,
         source=Source(source.framework, source.description, dict(source.versions), conversion.variant),

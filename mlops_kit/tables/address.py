@@ -35,8 +35,9 @@ class Address:
             return self.path or STDOUT
         user = f"{self.user}@" if self.user else ""
         options = [option for option in self.options if "password" not in option[0].lower()]
-        query = "&".join(f"{name}={value}" for name, value in (("table", self.table), *options))
-        return f"{self.scheme}://{user}{self.hosts}/{self.path}?{query}"
+        table = [("table", self.table)] if self.table else []
+        query = "&".join(f"{name}={value}" for name, value in (*table, *options))
+        return f"{self.scheme}://{user}{self.hosts}/{self.path}{'?' if query else ''}{query}"
 
     def host_and_port(self, default_port: int) -> tuple[str, int]:
         """The one host. Raises UsageError if the port is no number."""

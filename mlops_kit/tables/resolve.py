@@ -11,9 +11,9 @@ BACKENDS = {
     STDOUT: ("mlops_kit.tables.standard_output", ""),
     "sqlite": ("mlops_kit.tables.sqlite", ""),
     "duckdb": ("mlops_kit.tables.duckdb", ""),
-    "postgresql": ("mlops_kit.tables.postgres", "postgres"),
-    "redis": ("mlops_kit.tables.redis", "redis"),
-    "rediss": ("mlops_kit.tables.redis", "redis"),
+    "postgresql": ("mlops_kit.tables.postgres.table", "postgres"),
+    "redis": ("mlops_kit.tables.redis.table", "redis"),
+    "rediss": ("mlops_kit.tables.redis.table", "redis"),
     "cassandra": ("mlops_kit.tables.cassandra", "cassandra"),
 }
 """Scheme → the module, which has `open_table(address, password) -> Table`, and the extra that it needs."""

@@ -13,7 +13,11 @@ def test_the_command_reference_is_what_help_says() -> None:
 
 
 def test_the_reference_has_every_command() -> None:
+    groups = {f"{group.name} ": group.typer_instance for group in app.registered_groups}
     names = {
-        command.callback.__name__.replace("_", "-") for command in app.registered_commands if command.callback
+        prefix + command.callback.__name__.replace("_", "-")
+        for prefix, typer in {"": app, **groups}.items()
+        for command in (typer.registered_commands if typer else ())
+        if command.callback
     }
     assert names == set(COMMANDS)

@@ -66,9 +66,7 @@ class EventSource:
 
 @dataclass(frozen=True, slots=True)
 class TableSource:
-    """What is known of an entity: one row per key or, with `valid_from`, one per key and time since which it
-    holds.
-    """
+    """What is known of an entity: one row per key or, with `valid_from`, one per key and time since when."""
 
     name: str
     key: tuple[KeyField, ...]
@@ -81,8 +79,7 @@ class TableSource:
 class WindowFeature:
     """An aggregate of the events of one entity in the window before a time T.
 
-    - `window_us`, `hop_us`: it sees T - window <= ts < T; with a hop, the lower bound is rounded down to a
-      multiple.
+    - `window_us`, `hop_us`: it sees T - window <= ts < T; a hop rounds the lower bound down to its multiple.
     - `condition`: events for which this is not true are left out; "" for none.
     - `column`: "" for count and time_since_last of the events themselves.
     - `k`: for last_k, which of the newest this is: 1 is the newest. 0 for all others.
@@ -130,3 +127,14 @@ class FeatureSet:
     def features(self) -> tuple[Feature, ...]:
         """All of them: those of windows first."""
         return (*self.windows, *self.lookups)
+
+    @property
+    def sources(self) -> tuple[EventSource | TableSource, ...]:
+        """Those of events and the tables."""
+        return (*self.events, *self.tables)
+
+    @property
+    def counts(self) -> frozenset[str]:
+        """The names of those that are never null."""
+        counts = ("count", "distinct_count")
+        return frozenset(feature.name for feature in self.windows if feature.aggregation in counts)

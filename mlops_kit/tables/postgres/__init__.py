@@ -11,7 +11,3 @@ The address is postgresql://[user[:password]@]host[:port]/DATABASE?table=[SCHEMA
 question mark goes to libpq, which also looks for a missing password where it always does (PGPASSWORD, ~/.pgpass).
 To read `eta`, a role needs SELECT on it; for `mlkit lookup` it needs SELECT on mlkit_generations, too.
 """
-
-from mlops_kit.tables.postgres.table import PostgresTable, open_table
-
-__all__ = ["PostgresTable", "open_table"]

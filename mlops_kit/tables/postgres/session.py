@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import polars as pl
 import pyarrow as pa
@@ -12,17 +11,9 @@ from adbc_driver_postgresql import dbapi
 
 from mlops_kit.errors import UsageError
 from mlops_kit.tables.address import Address
+from mlops_kit.tables.postgres.connection import connection_uri
 from mlops_kit.tables.postgres.failures import DEPENDENTS, NOT_IN_TIME
 from mlops_kit.tables.sql.columns import quoted
-
-OPTIONS = {
-    "connect_timeout": "5",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "tcp_user_timeout": "60000",
-    "fallback_application_name": "mlkit",
-}
-"""For libpq, unless the address has others: a server that is gone is to be noticed."""
 
 LOCK_TIMEOUT, PATIENCE_S = "1s", 120.0
 """How long readers may have to queue behind a switch that cannot be made yet, and how long it is tried."""
@@ -162,11 +153,3 @@ class Session:
 
 def _bound(arrays: Sequence[pa.Array]) -> pa.RecordBatch | None:
     return pa.record_batch(list(arrays), names=[str(number) for number in range(len(arrays))]) if arrays else None
-
-
-def connection_uri(address: Address, password: str) -> str:
-    """For libpq; it has the password in it."""
-    options = OPTIONS | dict(address.options) | ({"password": password} if password else {})
-    user = f"{quote(address.user, safe='')}@" if address.user else ""
-    database = quote(address.path, safe="")
-    return f"postgresql://{user}{address.hosts}/{database}?{urlencode(options, quote_via=quote, safe='')}"

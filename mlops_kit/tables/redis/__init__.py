@@ -14,7 +14,3 @@ So an application needs no more than a plain client:
 The address is redis://[user@]host:port/DATABASE?table=eta, or rediss:// for TLS. It takes the options of
 `connection.Options` behind `table`.
 """
-
-from mlops_kit.tables.redis.table import RedisTable, open_table
-
-__all__ = ["RedisTable", "open_table"]

@@ -1,6 +1,6 @@
 """From an address to a client of a Redis or Valkey server."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import redis
@@ -48,30 +48,55 @@ def read_options(address: Address) -> Options:
     return Options(int(grace), given.get("ca", ""), "eviction" in given)
 
 
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How a server is reached, and how long it may take. `ca` is a file of certificates, see `Options`."""
+
+    ca: str = ""
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    answer_timeout_s: float = ANSWER_TIMEOUT_S
+
+
 def connect(address: Address, password: str) -> redis.Redis:
+    """A client for the table at this address. Raises UsageError if the address is not one."""
+    return make_client(address, password, Transport(read_options(address).ca))
+
+
+def make_client(address: Address, password: str, transport: Transport) -> redis.Redis:
     """A client that does not connect before its first command, gives up after seconds and never tries twice:
-    whoever publishes must hear of a connection that was lost. Raises UsageError if the address is not one.
+    whoever writes must hear of a connection that was lost. Raises UsageError if the address is not one.
     """
     host, port = address.host_and_port(PORT)
-    options = read_options(address)
     database = address.path or "0"
     if not (database.isascii() and database.isdecimal()):
-        fix = f"write {address.scheme}://{host}:{port}/0?table={address.table}"
+        fix = f"write {replace(address, path='0')}"
         raise UsageError(f"{address}: {database!r} is no database, which have numbers", fix=fix)
-    if options.ca and address.scheme != "rediss":
+    if transport.ca and address.scheme != "rediss":
         raise UsageError(f"{address}: ca is for TLS", fix="write rediss:// instead of redis://")
-    if options.ca and not Path(options.ca).is_file():
-        raise UsageError(f"{address}: there is no file {options.ca}", fix="name a file of certificates (PEM)")
+    if transport.ca and not Path(transport.ca).is_file():
+        raise UsageError(f"{address}: there is no file {transport.ca}", fix="name a file of certificates (PEM)")
     return redis.Redis(
         host=host,
         port=port,
         db=int(database),
         username=address.user or None,
         password=password or None,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S,
+        socket_connect_timeout=transport.connect_timeout_s,
+        socket_timeout=transport.answer_timeout_s,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         ssl=address.scheme == "rediss",
-        ssl_ca_certs=options.ca or None,
+        ssl_ca_certs=transport.ca or None,
     )
+
+
+def refuse_eviction(client: redis.Redis, address: Address) -> None:
+    """Raises UsageError if the server may drop some of what is stored, which would no longer be whole."""
+    memory = client.info("memory")
+    policy = memory.get("maxmemory_policy", "")
+    if memory.get("maxmemory", 0) and policy.startswith("allkeys"):
+        raise UsageError(
+            f"{address}: what is stored could vanish",
+            f"the server's maxmemory-policy is {policy}: it removes any keys when its memory is full",
+            "set it to noeviction or volatile-ttl, or add eviction=accepted to the address",
+        )

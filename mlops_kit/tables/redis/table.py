@@ -22,7 +22,7 @@ from mlops_kit.tables.redis.catalog import (
     read_entries,
     retire_entry,
 )
-from mlops_kit.tables.redis.connection import connect, read_options
+from mlops_kit.tables.redis.connection import connect, read_options, refuse_eviction
 from mlops_kit.tables.redis.encoding import RowEncoder
 from mlops_kit.tables.redis.failures import plain_failures
 from mlops_kit.tables.redis.loading import LEASE_S, Lease, load_rows
@@ -61,7 +61,8 @@ class RedisTable:
         lease = Lease(self._names.lease(generation.name))
         with plain_failures(self._address):
             self._find_current()
-            self._refuse_eviction()
+            if not self._options.is_eviction_accepted:
+                refuse_eviction(self._client, self._address)
             self._sweep()
             if is_loading := self._take(lease, generation):
                 self._load(generation, encoder, lease, on_rows)
@@ -117,19 +118,6 @@ class RedisTable:
         if name not in entries:
             raise in_use(self._names.current)
         return name, entries[name]
-
-    def _refuse_eviction(self) -> None:
-        """A generation of which the server has dropped some rows would no longer be whole."""
-        if self._options.is_eviction_accepted:
-            return
-        memory = self._client.info("memory")
-        policy = memory.get("maxmemory_policy", "")
-        if memory.get("maxmemory", 0) and policy.startswith("allkeys"):
-            raise UsageError(
-                f"{self._address}: predictions could vanish",
-                f"the server's maxmemory-policy is {policy}: it removes any keys when its memory is full",
-                "set it to noeviction or volatile-ttl, or add &eviction=accepted to the address",
-            )
 
     def _take(self, lease: Lease, generation: Generation) -> bool:
         """Enter the generation as one that is loading, unless it is published already."""

@@ -9,8 +9,8 @@ from mlops_kit.errors import MlkitError, StoreError, UsageError
 from mlops_kit.modes.batch.sources.extract.interface import Query
 from mlops_kit.modes.batch.sources.extract.spool import read_batches, write_spool
 from mlops_kit.tables.address import Address
+from mlops_kit.tables.postgres.connection import connection_uri
 from mlops_kit.tables.postgres.failures import explained, message_of
-from mlops_kit.tables.postgres.session import connection_uri
 from mlops_kit.tables.sql.columns import quoted
 
 SUFFIX = ".parquet"

@@ -1,0 +1,69 @@
+"""A whole stream of events into a store, batch by batch, each acknowledged before the next."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import orjson
+
+from mlops_kit.features.definition.feature_set import EventSource
+from mlops_kit.features.online.event_lines import EventBatch
+from mlops_kit.features.online.past import sequence_of
+from mlops_kit.features.online.pushing import Dead, Pusher
+
+
+@dataclass(slots=True)
+class PushTotals:
+    """What became of the events up to now. `acknowledged`: the sequence number up to which nothing need be pushed
+    again.
+    """
+
+    acknowledged: int
+    events: int = 0
+    applied: int = 0
+    repeated: int = 0
+    late: int = 0
+    refused: int = 0
+
+
+def push_batches(
+    pusher: Pusher,
+    source: EventSource,
+    batches: Iterable[EventBatch],
+    first: int,
+    bury: Callable[[Mapping[str, Any]], None],
+    on_batch: Callable[[PushTotals], None],
+) -> PushTotals:
+    """Push every batch. Events without a number of their own are numbered from `first` on. `bury` is given the
+    events that are in no state, before the batch is acknowledged to `on_batch`. Raises what `Pusher.push`
+    raises.
+    """
+    totals = PushTotals(pusher.acknowledged)
+    for batch in batches:
+        seq = sequence_of(batch.frame, source, first)
+        pushed = pusher.push(batch.frame, seq, batch.faults)
+        for dead in pushed.dead:
+            bury(_letter(source, batch, dead, int(seq[dead.row])))
+        first += len(batch.frame)
+        totals.acknowledged = max(pushed.last, totals.acknowledged)
+        totals.events += pushed.events
+        totals.applied += pushed.applied
+        totals.repeated += pushed.repeated
+        totals.late += pushed.late
+        totals.refused += len(pushed.dead) - pushed.late
+        on_batch(totals)
+    return totals
+
+
+def write_letter(file: BinaryIO, letter: Mapping[str, Any]) -> None:
+    """One line of NDJSON."""
+    file.write(orjson.dumps(letter, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _letter(source: EventSource, batch: EventBatch, dead: Dead, sequence: int) -> Mapping[str, Any]:
+    return {
+        "source": source.name,
+        "sequence": sequence if sequence >= 0 else None,
+        "reason": dead.reason,
+        "event": batch.original(dead.row),
+    }

@@ -1,0 +1,126 @@
+"""Feature vectors from a store: everything that a batch of requests needs, in one round trip."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mlops_kit.errors import InputError
+from mlops_kit.features.definition.feature_set import FeatureSet
+from mlops_kit.features.online.sources import EventsReader, Part, Source, TableReader, keys_of_rows
+from mlops_kit.schema import Array, Columns
+from mlops_kit.stores.interface import Store, Value
+
+LOOK_S: Final = 1.0
+"""How old a reader's knowledge of which generation is current may be; it looks in the same round trip as it
+reads.
+"""
+
+IDLE_S: Final = 60.0
+"""After which it looks before it reads, because what it knew may be dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """The features of a batch of rows, each as of its time.
+
+    - `values`: feature → shape (rows,). A float is float64 with NaN where there is no value; another column with
+      such rows is an object array with None.
+    - `is_missing`: source → the rows whose key it does not know, which have defaults.
+    - `age_us`: source → how long before the row's time the key's newest event was, or its row began to hold.
+    - `applied`, `newest_us`: event source → the sequence number of the newest event by arrival, and the time of
+      the newest by time; -1 for a key without events.
+    - `is_too_old`: rows whose time lies before what the store can answer; their values mean nothing.
+    """
+
+    ts: Array
+    values: Mapping[str, Array]
+    is_missing: Mapping[str, Array]
+    age_us: Mapping[str, Array]
+    applied: Mapping[str, Array]
+    newest_us: Mapping[str, Array]
+    is_too_old: Array
+
+    def refuse_too_old(self) -> None:
+        """Raises InputError if a row's time is too far back for the store."""
+        if self.is_too_old.any():
+            why = "it lies more than the lateness before the key's newest event, or before the store was filled"
+            raise InputError("the store cannot answer as of that time", why, "use mlkit features join, on history")
+
+
+class FeatureReader:
+    """Reads vectors. Threads may share it."""
+
+    def __init__(self, feature_set: FeatureSet, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        used = {feature.source for feature in feature_set.features}
+        self._sources: list[Source] = [
+            *(EventsReader(source, feature_set) for source in feature_set.events if source.name in used),
+            *(TableReader(source, feature_set) for source in feature_set.tables if source.name in used),
+        ]
+        self._records = [source.record for source in self._sources]
+        self._names = [feature.name for feature in feature_set.features]
+        self._store = store
+        self._clock = clock
+        self._looked = -IDLE_S
+
+    def read(self, columns: Columns, ts: Array, *, with_current: bool = True) -> Vectors:
+        """The vector of each row, from the key columns of the rows and each one's time.
+
+        Features that include the current event take it from the other columns, unless they are to do without it.
+        Raises MissingColumnsError or InputError for rows that do not fit the definition, and StoreError.
+        """
+        keys = [keys_of_rows(source.key, columns) for source in self._sources]
+        values = self._fetch(keys)
+        parts = {}
+        for source, of_rows, found in zip(self._sources, keys, values, strict=True):
+            parts[source.name] = source.part(of_rows, found, ts, columns if with_current else {})
+        return self._joined(parts, ts)
+
+    def _fetch(self, keys: Sequence[Sequence[bytes | None]]) -> list[dict[bytes, bytes]]:
+        """For each source, what the store has of its keys."""
+        now = self._clock()
+        if now - self._looked >= IDLE_S:
+            self._look(self._store.read(self._records), now)
+        while True:
+            records = self._records if now - self._looked >= LOOK_S else []
+            wanted = [[*dict.fromkeys(key for key in of_source if key is not None)] for of_source in keys]
+            addresses = list(records)
+            for source, of_source in zip(self._sources, wanted, strict=True):
+                space = source.space()
+                addresses += [(space, key) for key in of_source]
+            found = self._store.read(addresses)
+            if not records or not self._look(found[: len(records)], now):
+                return _by_key(wanted, found[len(records) :])
+
+    def _look(self, values: Sequence[Value | None], now: float) -> bool:
+        """Take note of what is current; whether anything changed."""
+        self._looked = now
+        changes = [source.look(value) for source, value in zip(self._sources, values, strict=True)]
+        return any(changes)
+
+    def _joined(self, parts: Mapping[str, Part], ts: Array) -> Vectors:
+        found: dict[str, Array] = {}
+        for part in parts.values():
+            found.update(part.columns)
+        events = {name: part for name, part in parts.items() if part.applied is not None}
+        too_old = [part.is_too_old for part in parts.values()]
+        return Vectors(
+            ts=ts,
+            values={name: found[name] for name in self._names},
+            is_missing={name: part.is_missing for name, part in parts.items()},
+            age_us={name: part.age_us for name, part in parts.items()},
+            applied={name: part.applied for name, part in events.items() if part.applied is not None},
+            newest_us={name: part.newest_us for name, part in events.items() if part.newest_us is not None},
+            is_too_old=np.logical_or.reduce(too_old) if too_old else np.zeros(len(ts), bool),
+        )
+
+
+def _by_key(wanted: Sequence[Sequence[bytes]], found: Sequence[Value | None]) -> list[dict[bytes, bytes]]:
+    by_source, first = [], 0
+    for keys in wanted:
+        values = found[first : first + len(keys)]
+        by_source.append({key: value.data for key, value in zip(keys, values, strict=True) if value is not None})
+        first += len(keys)
+    return by_source

@@ -1,0 +1,43 @@
+"""From an address to the store behind it, imported on use."""
+
+from importlib import import_module
+
+from mlops_kit.errors import MissingExtraError, UsageError, listed, suggestion
+from mlops_kit.stores.interface import Store
+from mlops_kit.tables.address import parse_address
+
+BACKENDS = {
+    "sqlite": ("mlops_kit.stores.sqlite.store", ""),
+    "redis": ("mlops_kit.stores.redis", "redis"),
+    "rediss": ("mlops_kit.stores.redis", "redis"),
+    "postgresql": ("mlops_kit.stores.postgres.store", "postgres"),
+}
+"""Scheme → the module, which has `open_store(address, password) -> Store`, and the extra that it needs."""
+
+EXAMPLE = "sqlite:///features.db"
+
+
+def open_store(uri: str, password: str = "") -> Store:
+    """Open the store. A password in the address wins over `password`; a file is made by the first write.
+
+    Raises MissingExtraError, UsageError, and StoreError if the server cannot be reached.
+    """
+    scheme, is_uri, _ = uri.partition("://")
+    if not is_uri:
+        raise UsageError(f"{uri!r} is no address of a store", "a store is no folder", f"write {EXAMPLE}")
+    if scheme not in BACKENDS:
+        known = [f"{name}://" for name in BACKENDS]
+        fix = suggestion([scheme], list(BACKENDS)) or f"write one of {listed(known)}, such as {EXAMPLE}"
+        raise UsageError(f"{scheme}://: no store is behind such an address", fix=fix)
+    address = parse_address(uri, list(BACKENDS), needs_table=False)
+    if address.table:
+        raise UsageError(f"{address}: a store has no table", fix="leave out ?table=")
+    module, extra = BACKENDS[scheme]
+    try:
+        backend = import_module(module)
+    except ModuleNotFoundError as error:
+        if not extra:
+            raise
+        raise MissingExtraError(error.name or extra, extra, f"{scheme}://") from error
+    store: Store = backend.open_store(address, address.password or password)
+    return store
