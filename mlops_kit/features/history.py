@@ -51,7 +51,7 @@ class History:
                     raise MissingColumnsError(missing, schema.names)
                 needed = pa.schema([schema.field(name) for name in columns])
                 if needed not in schemas:
-                    judge(pl.DataFrame(needed.empty_table()))
+                    judge(pl.DataFrame(pa.Table.from_batches([], needed)))
                     schemas.append(needed)
             except InputError as error:
                 raise InputError(f"{path}: {error.what}", error.why, error.fix) from error
