@@ -74,7 +74,7 @@ class History:
                 else:
                     found.append(Span(path, metadata, (group,), first_row, rows))
                     is_open = True
-                first_row += rows if is_open else 0
+                first_row += rows
         return found
 
 
