@@ -3,7 +3,7 @@
 A read is of one key with a value of 1 KiB. Writes are of 400 bytes to 100,000 keys in one call: over whatever is there
 (put), and from the version that is there (CAS). The raw limits: one prepared SELECT and one transaction of sqlite3;
 GET, and pipelines of SET, 1000 at a time, of redis-py; libpq's prepared SELECT, and INSERT … ON CONFLICT of psycopg.
-SQLite syncs to the disk; PostgreSQL has its default settings, and so does, too.
+SQLite and PostgreSQL, which has its default settings, sync what is committed to the disk.
 """
 
 import random

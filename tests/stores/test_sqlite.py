@@ -16,6 +16,7 @@ from mlops_kit.errors import StoreError, UsageError
 from mlops_kit.stores.interface import Store, Value, Write
 from mlops_kit.stores.resolve import open_store
 from tests.stores.contract import value_of
+from tests.stores.processes import COUNTERS, process
 
 
 @pytest.fixture
@@ -128,6 +129,18 @@ def test_a_file_that_somebody_makes_at_this_moment_is_waited_for(store: Store, p
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
 
 
+def test_a_second_store_in_a_process_takes_no_locks_from_the_first(store: Store, path: Path, address: str) -> None:
+    """Without them, another process takes itself for the last one, and removes the log in its end."""
+    store.write("a", [Write(b"k", b"1")])
+    with closing(open_store(address)) as second:
+        assert value_of(second, b"k") == Value(1, b"1")
+        with process("count_up", address, "1") as other:
+            assert other.wait(60) == 0
+        assert path.with_name(f"{path.name}-wal").exists()
+        assert store.write("a", [Write(b"k", b"2", 1)]) == [True]
+    assert value_of(store, COUNTERS[0]) == Value(1, b"1")
+
+
 def test_others_read_and_do_not_wait_while_somebody_writes(store: Store, path: Path, address: str) -> None:
     store.write("a", [Write(b"k", b"1")])
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -207,7 +220,7 @@ def test_who_may_not_even_read_is_told_so(address: str, path: Path) -> None:
         store.write("a", [Write(b"k", b"1")])
     path.unlink()
     path.mkdir()
-    with pytest.raises(StoreError, match="directory"):
+    with pytest.raises(StoreError, match="unable to open"):
         open_store(address)
 
 

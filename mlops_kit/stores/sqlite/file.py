@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import struct
 import time
 from contextlib import closing
 from pathlib import Path
@@ -24,8 +23,6 @@ SETTINGS = (
     "PRAGMA cache_size = -16384",
     "PRAGMA journal_size_limit = 67108864",
 )
-HEADER = struct.Struct(">16s44xI4xI")
-"""Magic, user version, application ID. https://www.sqlite.org/fileformat.html#the_database_header"""
 
 
 class FileConnection(sqlite3.Connection):
@@ -37,26 +34,38 @@ class FileConnection(sqlite3.Connection):
 
 def is_store(path: Path) -> bool:
     """Whether the file is there and not empty. Raises UsageError if it is something else, and does not touch it:
-    to open another program's database would be to recover it after a crash.
+    to open another program's database as usual would be to recover it after a crash.
     """
     try:
-        with path.open("rb") as file:
-            header = file.read(HEADER.size)
+        if path.stat().st_size == 0:
+            return False
     except FileNotFoundError:
         return False
-    if not header:
-        return False
-    if len(header) == HEADER.size:
-        magic, layout, application = HEADER.unpack(header)
-        if magic == b"SQLite format 3\0" and application == APPLICATION_ID:
-            if layout == LAYOUT:
-                return True
-            raise UsageError(
-                f"{path}: values in a layout that this version does not know",
-                f"they have layout {layout}, and it knows {LAYOUT}",
-                "use the version of mlkit that wrote them, or choose another file",
-            )
-    raise UsageError(f"{path}: not a store", "the file is something else's", "choose another file")
+    application, layout = _read_header(path)
+    if application != APPLICATION_ID:
+        raise UsageError(f"{path}: not a store", "the file is something else's", "choose another file")
+    if layout != LAYOUT:
+        raise UsageError(
+            f"{path}: values in a layout that this version does not know",
+            f"they have layout {layout}, and it knows {LAYOUT}",
+            "use the version of mlkit that wrote them, or choose another file",
+        )
+    return True
+
+
+def _read_header(path: Path) -> tuple[int, int]:
+    """Through SQLite, which closes the file only when no other connection of this process has a lock on it, as all
+    of them would end then: https://www.sqlite.org/howtocorrupt.html, section 2.2.
+    """
+    with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as connection:
+        try:
+            ((application,),) = connection.execute("PRAGMA application_id")
+            ((layout,),) = connection.execute("PRAGMA user_version")
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorname != "SQLITE_NOTADB":
+                raise
+            return 0, 0
+    return application, layout
 
 
 def make_file(path: Path, timeout_s: float) -> None:

@@ -124,7 +124,7 @@ class SqliteStore:
         if not self._is_made:
             try:
                 self._is_made = is_store(self._path)
-            except OSError as error:
+            except (OSError, sqlite3.Error) as error:
                 raise self._explained(error) from error
         return self._is_made
 
