@@ -143,6 +143,18 @@ def test_a_key_that_is_too_long_is_refused_and_not_told(store: Store) -> None:
     assert store.read([("a", b"k")]) == [None]
 
 
+def test_a_call_that_failed_in_the_middle_leaves_nothing_open(store: Store, address: str) -> None:
+    store.write("a", [Write(b"k", b"1")])
+    broken: Any = [Write(b"k", b"2"), Write(b"l", [])]  # type: ignore[arg-type]
+    with pytest.raises(Exception, match=r".*"):
+        store.write("a", broken)
+    with closing(open_store(address)) as other:
+        before = value_of(other, b"k")
+        assert before is not None
+        assert other.write("a", [Write(b"k", b"3", before.version)]) == [True]
+        assert value_of(store, b"k") == Value(before.version + 1, b"3")
+
+
 def test_what_one_store_writes_another_reads(address: str) -> None:
     with closing(open_store(address)) as reader:
         assert value_of(reader, b"k") is None

@@ -2,6 +2,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -57,6 +58,30 @@ def test_a_key_that_is_something_elses_is_not_overwritten(store: Store, client: 
         with pytest.raises(UsageError, match="in use by something else"):
             use()
     assert client.get("mlkit:values:1:a") == b"theirs"
+
+
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_another(store: Store, client: redis.Redis) -> None:
+    client.set("mlkit:values:1:theirs", "theirs")
+    store.write("a", [Write(b"k", b"1")])
+    with pytest.raises(UsageError):
+        store.read([("theirs", b"k"), ("a", b"k")])
+    assert value_of(store, b"k", "b") is None
+
+
+def test_a_key_that_the_server_gives_twice_is_scanned_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it may: https://redis.io/docs/latest/commands/scan/#scan-guarantees."""
+    keys = [b"%d" % number for number in range(3000)]
+    store.write("a", [Write(key, bytes(100)) for key in keys])
+    real, before = redis.Redis.hscan, dict[bytes, bytes]()
+
+    def hscan(self: redis.Redis, *arguments: Any, **options: Any) -> Any:
+        cursor, page = real(self, *arguments, **options)
+        repeated = {**before, **page}
+        before.update(page)
+        return cursor, repeated
+
+    monkeypatch.setattr(redis.Redis, "hscan", hscan)
+    assert sorted(key for key, _ in store.scan("a")) == sorted(keys)
 
 
 def test_databases_are_apart(valkey_server: ValkeyServer, store: Store) -> None:

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -75,6 +76,10 @@ def make_database(path: Path) -> None:
     query(path, "CREATE TABLE users (name TEXT)")
 
 
+def make_database_with_a_version(path: Path) -> None:
+    query(path, "PRAGMA user_version = 1")
+
+
 def make_database_that_crashed(path: Path) -> None:
     """Its log has what the file lacks; whoever opens it would take that over."""
     program = f"import os, sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('PRAGMA journal_mode = WAL'); "
@@ -83,7 +88,9 @@ def make_database_that_crashed(path: Path) -> None:
     assert path.with_name(f"{path.name}-wal").stat().st_size
 
 
-@pytest.mark.parametrize("make", [make_text, make_short_text, make_database, make_database_that_crashed])
+@pytest.mark.parametrize(
+    "make", [make_text, make_short_text, make_database, make_database_with_a_version, make_database_that_crashed]
+)
 def test_a_file_of_something_else_is_refused_and_not_touched(path: Path, address: str, make) -> None:  # type: ignore[no-untyped-def]
     make(path)
     before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
@@ -106,6 +113,19 @@ def test_a_layout_of_another_version_is_refused(store: Store, path: Path, addres
     query(path, "PRAGMA user_version = 2")
     with pytest.raises(UsageError, match="layout 2, and it knows 1"):
         open_store(address)
+
+
+def test_a_file_that_somebody_makes_at_this_moment_is_waited_for(store: Store, path: Path, address: str) -> None:
+    store.write("a", [Write(b"k", b"1")])
+    store.close()
+    query(path, "PRAGMA journal_mode = DELETE")
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = threading.Timer(0.2, other.execute, ["COMMIT"])
+        waiting.start()
+        assert store.write("a", [Write(b"k", b"2", 1)]) == [True]
+        waiting.join()
+    assert query(path, "PRAGMA journal_mode") == [("wal",)]
 
 
 def test_others_read_and_do_not_wait_while_somebody_writes(store: Store, path: Path, address: str) -> None:
@@ -169,6 +189,7 @@ def test_who_may_only_read_reads_what_is_newest_and_is_told_so() -> None:
                     assert [key for key, _ in reader.scan("a")] == [b"k"]
                     with pytest.raises(StoreError, match=r"readonly.*let this user write"):
                         reader.write("a", [Write(b"k", b"")])
+                    assert value_of(reader, b"k") == Value(version, b"%d" % version)
 
 
 def test_who_may_only_read_sees_what_a_living_writer_writes() -> None:

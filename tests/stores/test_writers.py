@@ -6,6 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
+import pytest
+
 from mlops_kit.stores.interface import Store, Value, Write
 from mlops_kit.stores.resolve import open_store
 from tests.stores.contract import value_of
@@ -27,21 +29,22 @@ def test_threads_that_count_at_once_lose_nothing(address: str) -> None:
         assert value_of(stores[0], COUNTERS[0]) == Value(80, b"80")
 
 
-def test_writers_of_the_same_keys_in_any_order_do_not_block_each_other(store: Store) -> None:
-    keys = [b"%d" % number for number in range(300)]
-    start = threading.Barrier(4)
+@pytest.mark.parametrize("replaced", [None, 0])
+def test_writers_of_the_same_keys_in_any_order_do_not_block_each_other(store: Store, replaced: int | None) -> None:
+    keys = [b"%d" % number for number in range(1500)]
+    start = threading.Barrier(3)
 
     def write(seed: int) -> None:
-        shuffled = random.Random(seed)
-        start.wait(60)
-        for _ in range(10):
-            writes = [Write(key, b"", shuffled.choice([None, 0, 1, 2, 3])) for key in keys]
-            shuffled.shuffle(writes)
+        for version in range(3):
+            writes = [Write(key, b"", None if replaced is None else version) for key in keys]
+            random.Random(seed + version).shuffle(writes)
+            start.wait(60)
             store.write("a", writes)
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write, range(4)))
-    assert all(store.read([("a", key) for key in keys]))
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(3)))
+    versions = {value.version for value in store.read([("a", key) for key in keys]) if value}
+    assert versions == {9 if replaced is None else 3}
 
 
 def test_a_writer_that_is_killed_leaves_every_value_whole(store: Store, address: str) -> None:
