@@ -51,7 +51,7 @@ class History:
                     raise MissingColumnsError(missing, schema.names)
                 needed = pa.schema([schema.field(name) for name in columns])
                 if needed not in schemas:
-                    judge(pl.DataFrame(needed.empty_table()))
+                    judge(pl.DataFrame(pa.Table.from_batches([], needed)))
                     schemas.append(needed)
             except InputError as error:
                 raise InputError(f"{path}: {error.what}", error.why, error.fix) from error
@@ -74,7 +74,7 @@ class History:
                 else:
                     found.append(Span(path, metadata, (group,), first_row, rows))
                     is_open = True
-                first_row += rows
+                first_row += rows if is_open else 0
         return found
 
 

@@ -1,6 +1,7 @@
 """Random definitions, histories and questions, of the kinds that break feature pipelines."""
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,6 @@ from mlops_kit.features.definition.feature_set import (
     Field,
     KeyField,
     Kind,
-    TableFeature,
-    TableSource,
     WindowFeature,
 )
 from tests.features.oracle import Conditions, Happening, Question, Row
@@ -105,10 +104,15 @@ def window_features(draw: st.DrawFn, name: str) -> WindowFeature:
     )
 
 
-def rows_of(key: Sequence[KeyField], names: str) -> st.SearchStrategy[dict[str, Any]]:
-    """Rows with the key's fields, by the spine's names or the source's, and every column."""
-    fields = {getattr(part, names): st.sampled_from(KEYS[part.kind]) for part in key}
-    return st.fixed_dictionaries({**fields, **VALUES})
+def entities(key: Sequence[KeyField]) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    """A few keys: events of many would never meet in a window."""
+    return st.lists(st.tuples(*(st.sampled_from(KEYS[part.kind]) for part in key)), min_size=1, max_size=3)
+
+
+def rows_of(names: Sequence[str], known: Sequence[tuple[Any, ...]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Rows of one of these entities: its key, in columns of these names, and every other column."""
+    keyed = st.sampled_from(known).map(lambda entity: dict(zip(names, entity, strict=True)))
+    return st.builds(operator.or_, keyed, st.fixed_dictionaries(dict(VALUES)))
 
 
 @st.composite
@@ -123,11 +127,12 @@ def cases(draw: st.DrawFn, *, has_sequence: bool | None = None, most_events: int
     windows = tuple(draw(window_features(f"f{place}")) for place in range(count))
     base = draw(st.sampled_from([0, 3, 1_700_000_000_000_000]))
     times = st.integers(-2, 45).map(lambda offset: base + offset)
-    rows = draw(st.lists(rows_of(key, "column"), max_size=most_events))
+    known = draw(entities(key))
+    rows = draw(st.lists(rows_of([part.column for part in key], known), max_size=most_events))
     log = [Happening(row, draw(times | st.none()), seq) for seq, row in enumerate(rows)]
     if sequence:
         log = draw(st.permutations(log + draw(st.lists(st.sampled_from(log), max_size=4)) if log else log))
-    asked = draw(st.lists(rows_of(key, "name"), min_size=1, max_size=8))
+    asked = draw(st.lists(rows_of([part.name for part in key], known), min_size=1, max_size=8))
     features = FeatureSet((source,), (), windows, ())
     return Case(features, list(log), [Question(_finite(row), draw(times)) for row in asked])
 
@@ -149,6 +154,3 @@ def spine_frame(key: Sequence[KeyField], questions: Sequence[Question]) -> pl.Da
     return pl.DataFrame(
         [{**q.row, "t": q.ts} for q in questions], schema={**schema, "t": pl.Int64()}, orient="row"
     )
-
-
-_ = (TableFeature, TableSource)

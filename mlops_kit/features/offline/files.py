@@ -73,7 +73,7 @@ def _write(job: JoinJob, target: Path, resources: Resources, report: JoinReport)
 
 
 def _joined(job: JoinJob, rows: pa.Table, resources: Resources, report: JoinReport) -> pa.Table:
-    asking = check_spine(pl.DataFrame(rows.schema.empty_table()).schema, job.features, job.time)
+    asking = check_spine(pl.DataFrame(rows.slice(0, 0)).schema, job.features, job.time)
     asked = checked_frame(rows.select(asking.columns), job.spine)
     spine = read_spine(asked, asking, report.rows)
     for column in feature_columns(job.features, spine, resources, report):

@@ -15,7 +15,7 @@ from mlops_kit.errors import InputError
 from mlops_kit.features import Table, join
 from mlops_kit.features.definition.expressions.columns import DTYPES
 from mlops_kit.features.definition.feature_set import FeatureSet, Field, TableFeature, TableSource
-from tests.features.histories import DEFAULTS, FIELDS, keys, rows_of, spine_frame
+from tests.features.histories import DEFAULTS, FIELDS, entities, keys, rows_of, spine_frame
 from tests.features.oracle import Question, Row, is_same, table_features
 
 
@@ -23,17 +23,18 @@ from tests.features.oracle import Question, Row, is_same, table_features
 def asked_tables(draw: st.DrawFn) -> tuple[FeatureSet, list[Row], list[Question]]:
     """A table with or without time, its rows, and who asks. Without time, no key has two rows."""
     key, has_time, times = draw(keys()), draw(st.booleans()), st.integers(-20, 20)
+    known = draw(entities(key))
     fields = tuple(Field(name, kind) for name, kind in FIELDS.items())
     lookups = tuple(
         TableFeature(f"feature_{name}", "facts", name, kind, draw(st.sampled_from(DEFAULTS[kind])))
         for name, kind in FIELDS.items()
     )
-    rows = [
-        {**row, "since": draw(times | st.none())} for row in draw(st.lists(rows_of(key, "column"), max_size=12))
-    ]
+    written = draw(st.lists(rows_of([part.column for part in key], known), max_size=12))
+    rows = [{**row, "since": draw(times | st.none())} for row in written]
     if not has_time:
         rows = list({tuple(row[part.column] for part in key): row for row in rows}.values())
-    asked = [Question(row, draw(times)) for row in draw(st.lists(rows_of(key, "name"), min_size=1, max_size=6))]
+    asking = draw(st.lists(rows_of([part.name for part in key], known), min_size=1, max_size=6))
+    asked = [Question(row, draw(times)) for row in asking]
     source = TableSource("facts", key, fields, "", valid_from="since" if has_time else "")
     return FeatureSet((), (source,), (), lookups), rows, asked
 

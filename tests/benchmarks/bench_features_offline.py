@@ -1,0 +1,145 @@
+"""How fast `mlkit features join` makes a training set, and how much memory it takes.
+
+Ten million events of 100,000 users in 30 days, in the order of time; a million rows that ask at random times of the
+second half; 5 windows with sum, count and max. Parquet to Parquet, each way in a process of its own, timed from its start to
+its end. Beside it, in the same run: DuckDB with `OVER (… RANGE …)` over events and rows together, on as many threads, whose
+sums are inexact. Counts and maxima must be the same.
+Targets: at least 8 times as fast as DuckDB, in less memory.
+
+    python -m tests.benchmarks.bench_features_offline [EVENTS] [ROWS] [ROUNDS]
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from mlops_kit.schema import Array
+
+EVENTS, ROWS, ROUNDS = 10_000_000, 1_000_000, 1
+FASTER_TARGET = 8.0
+USERS, SPAN_S, START_S = 100_000, 30 * 86400, 1_700_000_000
+WINDOWS = {"1h": 3600, "6h": 6 * 3600, "1d": 86400, "7d": 7 * 86400, "15d": 15 * 86400}
+
+DEFINITION = f"""
+from mlops_kit.features import Events, count, max, sum
+clicks = Events("clicks", key="user", time="at", history="clicks.parquet")
+features = [
+    clicks.window(window).agg(
+        **{{f"sum_{{window}}": sum("amount"), f"count_{{window}}": count(), f"max_{{window}}": max("amount")}}
+    )
+    for window in {list(WINDOWS)}
+]
+"""
+
+DUCKDB = """
+import duckdb, sys
+duckdb.sql(open(sys.argv[1]).read())
+"""
+
+
+def main(events: int = EVENTS, rows: int = ROWS, rounds: int = ROUNDS) -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_data(folder, events, rows)
+        (folder / "features.py").write_text(DEFINITION)
+        (folder / "query.sql").write_text(_query())
+        ways = {"mlkit features join": _mlkit(), "DuckDB OVER RANGE": [sys.executable, "-c", DUCKDB, "query.sql"]}
+        _time(_mlkit(), folder)  # compiles the kernel, once per machine
+        took: dict[str, list[tuple[float, int]]] = {label: [] for label in ways}
+        for _ in range(rounds):
+            for label, command in ways.items():
+                took[label].append(_time(command, folder))
+        seconds = {label: statistics.median(second for second, _ in measured) for label, measured in took.items()}
+        memory = {label: max(peak for _, peak in measured) for label, measured in took.items()}
+        for label in ways:
+            print(
+                f"{label:<22}{seconds[label]:8.1f} s{events / seconds[label]:14,.0f} events/s{memory[label] / 1e6:8,.0f} MB"
+            )
+        ours, theirs = ways
+        faster = seconds[theirs] / seconds[ours]
+        print(f"{_verdict(faster >= FASTER_TARGET)} {FASTER_TARGET:.0f} times as fast as DuckDB: {faster:.1f}")
+        print(
+            f"{_verdict(memory[ours] < memory[theirs])} in less memory: {memory[ours] / memory[theirs]:.2f} of it"
+        )
+        _compare(folder)
+
+
+def _write_data(folder: Path, events: int, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.integers(0, SPAN_S * 10**6, events))
+    amounts = np.round(rng.lognormal(3, 1, events), 2)
+    clicks = {"user": rng.integers(0, USERS, events), "at": _datetimes(times), "amount": amounts}
+    pl.DataFrame(clicks).write_parquet(folder / "clicks.parquet")
+    asked = rng.integers(SPAN_S * 10**6 // 2, SPAN_S * 10**6, rows)
+    labels = {"id": np.arange(rows), "user": rng.integers(0, USERS, rows), "t": _datetimes(asked)}
+    pl.DataFrame(labels).write_parquet(folder / "labels.parquet")
+
+
+def _datetimes(times: Array) -> pl.Series:
+    return pl.Series(times + START_S * 10**6).cast(pl.Datetime("us"))
+
+
+def _query() -> str:
+    columns = ", ".join(
+        f'sum(amount) OVER "{name}" AS "sum_{name}", count(event) OVER "{name}" AS "count_{name}", '
+        f'max(amount) OVER "{name}" AS "max_{name}"'
+        for name in WINDOWS
+    )
+    windows = ", ".join(
+        f'"{name}" AS (PARTITION BY user ORDER BY ts RANGE BETWEEN {seconds * 10**6} PRECEDING AND 1 PRECEDING)'
+        for name, seconds in WINDOWS.items()
+    )
+    return f"""
+        COPY (
+            WITH everything AS (
+                SELECT user, epoch_us(clicks."at") AS ts, amount, true AS event, NULL AS id FROM 'clicks.parquet' clicks
+                UNION ALL SELECT user, epoch_us(t), NULL, NULL, id FROM 'labels.parquet'
+            )
+            SELECT id, user, ts, {columns} FROM everything WINDOW {windows} QUALIFY id IS NOT NULL ORDER BY id
+        ) TO 'duckdb.parquet'
+    """
+
+
+def _mlkit() -> list[str]:
+    command = [sys.executable, "-c", "from mlops_kit_cli.main import run; run()", "features", "join"]
+    return [*command, "--features", "features.py", "--spine", "labels.parquet", "--out", "training.parquet"]
+
+
+def _time(command: list[str], folder: Path) -> tuple[float, int]:
+    """Seconds from the start of the process to its end, and its peak memory in bytes."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{command}: failed")
+    return seconds, usage.ru_maxrss * 1024
+
+
+def _compare(folder: Path) -> None:
+    """Counts and maxima must be the same; sums differ in their last bits."""
+    ours, theirs = pl.read_parquet(folder / "training.parquet"), pl.read_parquet(folder / "duckdb.parquet")
+    exact = [f"{name}_{window}" for window in WINDOWS for name in ("count", "max")]
+    sums = [f"sum_{window}" for window in WINDOWS]
+    if not ours.select(exact).equals(theirs.select(exact)):
+        raise SystemExit("counts and maxima differ")
+    differing = sum(int((ours[name] != theirs[name]).sum()) for name in sums)
+    print(
+        f"       counts and maxima are the same; {differing / (len(ours) * len(sums)):.2%} of DuckDB's sums are inexact"
+    )
+
+
+def _verdict(is_met: bool) -> str:
+    return "meets " if is_met else "MISSES"
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
