@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
-FEATURES = ("features materialize", "features push", "features get", "features check")
+FEATURES = tuple(f"features {word}" for word in ("join", "materialize", "push", "get", "check"))
 COMMANDS = (
     "init", "export", "inspect", "verify", "predict", "batch-predict", "lookup", "serve", *FEATURES, "doctor",
 )  # fmt: skip

@@ -98,10 +98,8 @@ def read_versions(
     rows = np.flatnonzero(~refusals.is_refused)
     rows = rows[np.lexsort((since_of[rows], codes[rows]))]
     codes, times = codes[rows], since_of[rows]
-    is_double = np.append((codes[1:] == codes[:-1]) & (times[1:] == times[:-1]), False)
-    if is_double.any():
-        _refuse_doubles(source, int(is_double.sum()))
-        rows, codes, times = rows[~is_double], codes[~is_double], times[~is_double]
+    if not source.valid_from:
+        _refuse_doubles(source, len(codes) - len(keys))
     # A version matters if the next one of its key does not hold yet at the time asked for.
     is_last = np.append(codes[1:] != codes[:-1], True)
     matters = is_last | (np.append(times[1:], 0) > since_us)
@@ -139,7 +137,7 @@ def _valid_from(source: TableSource, frame: pl.DataFrame) -> pl.Series:
 
 def _refuse_doubles(source: TableSource, doubles: int) -> None:
     """Of several rows with one key and time, the last one counts; without a time, that would be a mistake."""
-    if not source.valid_from:
+    if doubles:
         raise InputError(
             f"the table {source.name!r} has {doubles:,} rows whose key another row has, too",
             "without a column of time, each key has one row",

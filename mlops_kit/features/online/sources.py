@@ -58,6 +58,8 @@ class Source(Protocol):
     name: str
     key: tuple[KeyField, ...]
     record: tuple[str, bytes]
+    is_known: bool
+    """Whether it has been found in the store."""
 
     def look(self, value: Value | None) -> bool:
         """Take note of the record; whether values have another place now."""
@@ -84,12 +86,12 @@ class EventsReader:
         aside = {source.time, source.sequence, *(field.column for field in source.key)}
         kept = {*self.layout.columns}
         self._needed = [name for name in columns_in_use(source, self.layout) if name in kept or name not in aside]
-        self._seen, self._space = SourceRecord(), events_space(self.layout, "")
+        self._seen, self._space, self.is_known = SourceRecord(), events_space(self.layout, ""), False
 
     def look(self, value: Value | None) -> bool:
         """Another generation of state is another place."""
         self._seen, before = decode_record(SourceRecord, value), self._space
-        self._space = events_space(self.layout, self._seen.generation)
+        self._space, self.is_known = events_space(self.layout, self._seen.generation), True
         return before != self._space
 
     def space(self) -> str:
@@ -146,13 +148,14 @@ class TableReader:
         places = {field.name: place for place, field in enumerate(fields)}
         self._finisher = LookupFinisher(mine, [places[feature.column] for feature in mine])
         self._columns = ColumnMaker(mine)
-        self._seen, self._space = TableRecord(), ""
+        self._seen, self._space, self.is_known = TableRecord(), "", False
 
     def look(self, value: Value | None) -> bool:
         """Another generation is another place."""
         self._seen, before = decode_record(TableRecord, value), self._space
         generation = self._seen.generation
         self._space = table_space(self.name, self._codec, generation) if generation else ""
+        self.is_known = bool(generation)
         return before != self._space
 
     def space(self) -> str:

@@ -18,9 +18,6 @@ LOOK_S: Final = 1.0
 reads.
 """
 
-IDLE_S: Final = 60.0
-"""After which it looks before it reads, because what it knew may be dropped."""
-
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
@@ -63,7 +60,7 @@ class FeatureReader:
         self._names = [feature.name for feature in feature_set.features]
         self._store = store
         self._clock = clock
-        self._looked = -IDLE_S
+        self._looked = 0.0
 
     def read(self, columns: Columns, ts: Array, *, with_current: bool = True) -> Vectors:
         """The vector of each row, from the key columns of the rows and each one's time.
@@ -81,9 +78,10 @@ class FeatureReader:
     def _fetch(self, keys: Sequence[Sequence[bytes | None]]) -> list[dict[bytes, bytes]]:
         """For each source, what the store has of its keys."""
         now = self._clock()
-        if now - self._looked >= IDLE_S:
+        if not all(source.is_known for source in self._sources):
             self._look(self._store.read(self._records), now)
         while True:
+            # What is not current any more may be dropped, so what was read there does not count.
             records = self._records if now - self._looked >= LOOK_S else []
             wanted = [[*dict.fromkeys(key for key in of_source if key is not None)] for of_source in keys]
             addresses = list(records)

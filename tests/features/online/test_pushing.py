@@ -102,6 +102,12 @@ def test_what_is_pushed_again_changes_nothing_and_is_counted(store: Store) -> No
     assert states_of(store, LAYOUT) == before == states_after(events, seq)
 
 
+def test_a_batch_is_applied_in_the_order_of_its_sequence_numbers() -> None:
+    events, seq = some_events(300, 20), np.arange(300)
+    order = np.random.default_rng(1).permutation(300)
+    assert states_after(events[order], seq[order]) == states_after(events, seq)
+
+
 def test_pushers_of_the_same_events_at_once_give_the_undisturbed_bytes(store_uri: str) -> None:
     events, seq = some_events(400, 5), np.arange(400)
 
