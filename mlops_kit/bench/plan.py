@@ -37,4 +37,4 @@ def plan_of(duration_s: float, slo_s: float) -> Plan:
 
 def quick_plan(slo_s: float) -> Plan:
     """A first picture in under half a minute."""
-    return Plan(1, 0.8, 1.5, 0.5, slo_s, 1.2, is_quick=True)
+    return Plan(1, 0.5, 0.7, 0.4, slo_s, 1.2, is_quick=True)

@@ -14,7 +14,7 @@ MOST_ROWS = 20_000_000
 
 
 class Publishing:
-    """Predicts rows into one output, each row with its number as the key; the rows that are asked for come first."""
+    """Predicts rows into one output, with their numbers as keys; those that are asked for come first."""
 
     def __init__(self, subject: Subject, out: str) -> None:
         self.key = key_name(subject.signature)

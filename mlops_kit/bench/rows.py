@@ -1,5 +1,7 @@
 """The rows that a bench asks for."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -18,7 +20,8 @@ def choose_rows(data: pl.DataFrame, signature: Signature, most: int) -> tuple[pl
         raise MissingColumnsError(missing, data.columns)
     exact = [column for column in signature.columns if column.dtype not in FLOATS]
     whole = data.select(names).drop_nulls([column.name for column in exact])
-    whole = whole.with_columns(_as_declared(whole[column.name], column) for column in exact if not column.shape)
+    cast = [column for column in signature.columns if column.shape or column in exact]
+    whole = whole.with_columns(_as_declared(whole[column.name], column) for column in cast)
     if whole.is_empty():
         raise InputError("there is no row to ask for", "each lacks a value", "give rows that are complete")
     return whole, whole.sample(min(most, len(whole)), shuffle=True, seed=0)
@@ -26,7 +29,12 @@ def choose_rows(data: pl.DataFrame, signature: Signature, most: int) -> tuple[pl
 
 def _as_declared(values: pl.Series, column: Column) -> pl.Series:
     """Whole numbers that the data has as floats, for instance, are not taken by every protocol."""
-    dtype = pl.String if column.dtype == "string" else pl.Series(np.empty(0, column.dtype)).dtype
+    dtype: Any = pl.String if column.dtype == "string" else pl.Series(np.empty(0, column.dtype)).dtype
+    if column.shape:
+        sizes = tuple(size for size in column.shape if size is not None)
+        if len(sizes) < len(column.shape):
+            return values
+        dtype = pl.Array(dtype, sizes)
     try:
         return values.cast(dtype)
     except pl.exceptions.PolarsError as error:

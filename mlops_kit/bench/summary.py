@@ -14,6 +14,7 @@ BUSY = 0.9
 NEAR = 0.8
 """A rate so close to what the client reaches against a server that does nothing may be the client's own."""
 
+MAYBE = "it may have been the limit, and not what it asked"
 QUICK = "a first picture, measured once: no interval, and differences of a fifth mean nothing"
 
 
@@ -73,10 +74,7 @@ def _percentile_notes(
 
 def _client_notes(rate: float, cpu: float | None, limit: float | None) -> list[str]:
     if cpu is not None and cpu > BUSY:
-        return [f"the load client used {cpu:.0%} of a core: it may have been the limit, and not what it asked"]
+        return [f"the load client used {cpu * 100:.0f} % of a core: {MAYBE}"]
     if limit is not None and rate > NEAR * limit:
-        return [
-            f"the load client reaches {limit:,.0f} requests/s where nothing is to be done: "
-            "it may have been the limit, and not what it asked"
-        ]
+        return [f"the load client reaches {limit:,.0f} requests/s where nothing is to be done: {MAYBE}"]
     return []

@@ -6,7 +6,18 @@ import sys
 from pathlib import Path
 
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
-COMMANDS = ("init", "export", "inspect", "verify", "predict", "batch-predict", "lookup", "serve", "bench", "doctor")
+COMMANDS = (
+    "init",
+    "export",
+    "inspect",
+    "verify",
+    "predict",
+    "batch-predict",
+    "lookup",
+    "serve",
+    "bench",
+    "doctor",
+)
 
 
 def render_reference() -> str:

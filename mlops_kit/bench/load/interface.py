@@ -80,7 +80,8 @@ Load: TypeAlias = Closed | Open
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What came of it. Times are seconds since the start.
+    """What came of it. Times are seconds since the start; `seconds` is how long it was asked, in a closed loop
+    until the last answer.
 
     - `due_s`, `sent_s`, `answered_s` have an element for every request that was answered well: when it was
       scheduled (in a closed loop, when it was sent), when it was really sent, when the answer was there.
