@@ -18,7 +18,8 @@ LIMITS = {
     "cpu quota, µs": ("cpu/cpu.cfs_quota_us",),
     "memory, bytes": ("memory.max", "memory/memory.limit_in_bytes"),
 }
-NO_LIMITS = ("max", "-1")
+NO_LIMITS = ("max", "-1", "9223372036854771712")
+"""The last is what the older form says instead of nothing."""
 
 
 def describe_machine() -> Machine:

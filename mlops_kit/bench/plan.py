@@ -1,5 +1,6 @@
 """How long each thing is measured, and how often."""
 
+import math
 from dataclasses import dataclass
 
 LEAST_OBJECTIVES = 20
@@ -26,7 +27,9 @@ class Plan:
 
     def prolonged(self, seconds: float, wanted_s: float) -> float:
         """As long as it takes to get enough requests, within reason; a quick run is not prolonged."""
-        return seconds if self.is_quick else min(max(seconds, wanted_s), max(seconds, LONGEST_S))
+        if self.is_quick or not math.isfinite(wanted_s):
+            return seconds
+        return max(seconds, min(wanted_s, LONGEST_S))
 
 
 def plan_of(duration_s: float, slo_s: float) -> Plan:

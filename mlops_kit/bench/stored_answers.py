@@ -44,8 +44,13 @@ class LookupConnection:
 
     def send(self, request: Sequence[Key]) -> None:
         """Look all of them up."""
-        is_complete = all([self._table.get(key) for key in request])  # noqa: C419 - also those after one that is missing
-        self._loop.call_soon(self._asker.answered, self, "" if is_complete else "no row has this key")
+        try:
+            found = [self._table.get(key) for key in request]
+        except StoreError as error:
+            problem = error.what
+        else:
+            problem = "" if all(found) else "no row has this key"
+        self._loop.call_soon(self._asker.answered, self, problem)
 
     def close(self) -> None:
         """Let go of the table."""

@@ -17,7 +17,7 @@ import pytest
 from mlops_kit.bench.job import BenchJob
 from mlops_kit.bench.results import BenchResult
 from mlops_kit.bench.run import run_bench
-from mlops_kit.errors import InputError, MlkitError, UsageError
+from mlops_kit.errors import InputError, MlkitError, StoreError, UsageError
 from tests.bundles import NAMES, WEIGHTS, linear_graph, write_bundle
 from tests.cli.mlkit import COMMAND, mlkit
 from tests.modes.online.mixed_bundle import HOSTILE, write_mixed_bundle
@@ -114,12 +114,13 @@ def test_all_modes_agree_on_text_whole_numbers_and_missing_values(tmp_path: Path
         ({"modes": ("lookup-redis",)}, "needs --redis URL"),
         ({"modes": ("lookup-redis",), "redis": "redis://127.0.0.1/0?table=eta"}, "--redis has ?table="),
         ({"modes": ("batch",), "scenarios": ("server",)}, "no mode has such a scenario"),
+        ({"modes": ("lookup-redis",), "redis": "redis://127.0.0.1:1/0"}, "127.0.0.1:1"),
         ({"data": Path("nowhere.parquet")}, "no such file"),
     ],
 )
 def test_what_cannot_be_measured_is_told(bundle: Path, rows: Path, changes: dict[str, Any], said: str) -> None:
     job = BenchJob(str(bundle), rows, tuple(COMMAND), is_quick=True)
-    with pytest.raises((UsageError, InputError)) as caught:
+    with pytest.raises((UsageError, InputError, StoreError)) as caught:
         run_bench(replace(job, **changes), lambda _: None)
     assert said in str(caught.value)
 

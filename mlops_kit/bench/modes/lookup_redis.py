@@ -24,6 +24,7 @@ def why_not(subject: Subject) -> str:
 def open_mode(subject: Subject) -> Iterator[Lookups]:
     """In a table of its own, whose keys are removed in the end."""
     from mlops_kit.tables.redis.connection import connect
+    from mlops_kit.tables.redis.failures import plain_failures
 
     if "table=" in subject.redis:
         raise UsageError(
@@ -35,12 +36,14 @@ def open_mode(subject: Subject) -> Iterator[Lookups]:
     client = connect(address, address.password or subject.password)
 
     def measure_bytes() -> float:
-        return float(client.info("memory")["used_memory"])
+        with plain_failures(address):
+            return float(client.info("memory")["used_memory"])
 
     try:
         yield Lookups(subject, output, measure_bytes)
     finally:
-        names = list(client.scan_iter(f"{table}:*", count=KEYS_AT_ONCE))
-        for first in range(0, len(names), KEYS_AT_ONCE):
-            client.unlink(*names[first : first + KEYS_AT_ONCE])
+        with plain_failures(address):
+            names = list(client.scan_iter(f"{table}:*", count=KEYS_AT_ONCE))
+            for first in range(0, len(names), KEYS_AT_ONCE):
+                client.unlink(*names[first : first + KEYS_AT_ONCE])
         client.close()

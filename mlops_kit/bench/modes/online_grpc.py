@@ -14,6 +14,7 @@ import polars as pl
 from mlops_kit.bench.commands import MODEL, BenchedServer, served
 from mlops_kit.bench.interface import MULTI_STREAM, SERVER, SINGLE_STREAM, StageSums, Subject
 from mlops_kit.bench.load.grpc import GrpcTarget
+from mlops_kit.errors import StoreError
 from mlops_kit.frames import columns_of, join_rows
 from mlops_kit.schema import Array, Columns, Signature
 
@@ -57,7 +58,10 @@ class OnlineGrpc:
         with grpc.insecure_channel(f"127.0.0.1:{self._server.grpc_port}") as channel:
             ask: Ask = channel.unary_unary(PATH, response_deserializer=ModelInferResponse.FromString)
             requests = _requests(self._subject.asked, self._subject.signature, 1)
-            return join_rows([_read(ask(request, timeout=TIMEOUT_S)) for request in requests])
+            try:
+                return join_rows([_read(ask(request, timeout=TIMEOUT_S)) for request in requests])
+            except grpc.RpcError as error:
+                raise StoreError("mlkit serve answers with an error over gRPC", str(error)) from error
 
     def target(self, rows: int) -> GrpcTarget:
         """So many rows in each call."""
