@@ -39,7 +39,7 @@ def test_rows_differ_where_a_bit_does(want: Any, got: Any, rows: list[int]) -> N
 
 
 def test_the_first_mismatch_is_described() -> None:
-    want = {"label": np.array([1, 2, 3]), "score": np.array([0.1, 0.2, 0.3])}
+    want = {"score": np.array([0.1, 0.2, 0.3]), "label": np.array([1, 2, 3])}
     wrong = want | {"score": np.array([0.1, 0.25, 0.35])}
     parity = compare_answers(want, {"batch": want, "online-rest": wrong})
     assert parity.mismatches == {"batch": 0, "online-rest": 2}

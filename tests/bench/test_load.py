@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
-from mlops_kit.bench.load.arrivals import poisson_schedule
+from mlops_kit.bench.load.arrivals import OpenArrivals, poisson_schedule
 from mlops_kit.bench.load.client import Client
 from mlops_kit.bench.load.grpc import GrpcTarget
 from mlops_kit.bench.load.http import HttpTarget
@@ -141,8 +141,8 @@ def test_a_server_that_does_nothing_answers_every_request(
 
 
 def test_calls_reach_a_grpc_server_whole_and_its_statuses_are_told(client: LoadProcess) -> None:
-    """grpcio's own server; a message of 3 MB needs several windows."""
-    messages, seen = [b"small", b"x" * 3_000_000, b"refuse"], []
+    """grpcio's own server; a message of 20 MB needs several windows."""
+    messages, seen = [b"small", b"x" * 20_000_000, b"refuse"], []
 
     def answer(message: bytes, context: grpc.ServicerContext) -> bytes:
         seen.append(message)
@@ -150,7 +150,8 @@ def test_calls_reach_a_grpc_server_whole_and_its_statuses_are_told(client: LoadP
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no")
         return message
 
-    server = grpc.server(ThreadPoolExecutor(4))
+    lengths = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    server = grpc.server(ThreadPoolExecutor(4), options=lengths)
     handlers = {"Call": grpc.unary_unary_rpc_method_handler(answer)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.Service", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -176,6 +177,20 @@ def test_arrivals_are_poisson_and_the_same_for_a_seed() -> None:
     assert gaps.std() == pytest.approx(0.001, rel=0.05)
     per_second = np.histogram(due, 20, (0, 20))[0]
     assert per_second.std() > 10
+
+
+def test_requests_wait_for_a_connection_in_the_order_in_which_they_are_due() -> None:
+    load = Open(100, 1)
+    due = (5 + poisson_schedule(load)).tolist()
+    arrivals = OpenArrivals(load, started=5)
+    assert arrivals.take(due[0] - 0.001) is None
+    assert [arrivals.take(due[1]), arrivals.take(due[1]), arrivals.take(due[1])] == [due[0], due[1], None]
+    assert arrivals.next_due() == due[2]
+    assert arrivals.expired(due[10]) == 8
+    assert arrivals.take(due[10]) == due[10]
+    assert arrivals.expired(7) == 89
+    assert arrivals.is_over(0)
+    assert arrivals.next_due() is None
 
 
 def test_latency_counts_from_when_a_request_was_due() -> None:
