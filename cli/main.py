@@ -17,6 +17,7 @@ from mlops_kit.errors import MlkitError, ParityError, UnfitRowsError
 
 from . import console
 from .batch_predict import batch_predict
+from .bench import bench
 from .doctor import doctor
 from .export import export
 from .features import app as features
@@ -74,7 +75,7 @@ def main(
     )
 
 
-for command in (init, export, inspect, verify, predict, batch_predict, lookup, serve, doctor):
+for command in (init, export, inspect, verify, predict, batch_predict, lookup, serve, bench, doctor):
     app.command(context_settings=CONTEXT)(command)
 app.add_typer(features, name="features")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 FEATURES = tuple(f"features {word}" for word in ("join", "materialize", "push", "get", "check"))
 COMMANDS = (
-    "init", "export", "inspect", "verify", "predict", "batch-predict", "lookup", "serve", *FEATURES, "doctor",
+    "init", "export", "inspect", "verify", "predict", "batch-predict", "lookup", "serve", *FEATURES, "bench", "doctor",
 )  # fmt: skip
 
 

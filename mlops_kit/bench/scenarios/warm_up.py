@@ -1,0 +1,30 @@
+"""Requests before a measurement, of which nothing is kept but whether they were enough."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlops_kit.bench.load.interface import Closed, Target
+from mlops_kit.bench.load.processes import LoadProcess
+from mlops_kit.bench.statistics import is_steady
+
+SLICE_S = 0.1
+MOST_SLICES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """`median_s`: the latency at its end; infinite where nothing was answered."""
+
+    median_s: float
+    notes: tuple[str, ...]
+
+
+def warm_up(client: LoadProcess, target: Target) -> WarmUp:
+    """Ask one after the other until the latency changes no more, or for two seconds."""
+    medians: list[float] = []
+    while len(medians) < MOST_SLICES and not is_steady(medians):
+        latencies = client.run(target, Closed(1, SLICE_S)).latencies_s
+        medians.append(float(np.median(latencies)) if len(latencies) else np.inf)
+    notes = () if is_steady(medians) else (f"not steady after a warm-up of {SLICE_S * MOST_SLICES:.0f} s",)
+    return WarmUp(medians[-1], notes)
