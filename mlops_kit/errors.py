@@ -12,7 +12,7 @@ MlkitError                  what happened, why, what to try next
 ├── UnfitRowsError          a batch run has read its rows, and may not publish what they give
 │   └── TooManyBadRowsError     more of them cannot be predicted than it may leave out
 ├── StoppedError            a run was asked to stop, and has saved what was finished
-├── StoreError              a server or a disk that predictions are written to, or read from, fails
+├── StoreError              a server or a disk that predictions or features are kept on fails
 ├── RequestError            a request to a server is not answered with a prediction
 │   ├── OverloadedError         too many requests wait already
 │   ├── DeadlineError           its time was over first
@@ -125,7 +125,7 @@ class StoppedError(MlkitError):
 
 
 class StoreError(MlkitError):
-    """What should store predictions does not answer, refuses, or is full. Trying again later may help."""
+    """What should keep predictions or features does not answer, refuses, or is full. Later, it may."""
 
 
 class RequestError(MlkitError):
