@@ -26,7 +26,7 @@ def divide_events(codes: Array, ts: Array, seq: Array, words: Array, ends: Array
 
 @kernel
 def group_events(events: Array, portions: int, ends: Array, ts: Array, seq: Array, words: Array) -> bool:
-    """Write the rows by key, which is code // portions, in their order; whether that is also the order of time, and
+    """Write the rows by key, which is code // portions, in their order; whether that is the order of time, and
     of sequence without repetition. `ends` is as above.
     """
     is_sorted = True
