@@ -39,6 +39,9 @@ def batch_predict(
     where: str = option("", help="Predict only the rows that meet this SQL condition."),
     sql: str = option("", help="Predict the rows of this query: in INPUT's database, or without INPUT in DuckDB."),
     memory: str = option("512MB", help="Memory that DuckDB may take for a query, before it spills to disk."),
+    time: str | None = option(
+        None, help="The column of each row's time, for features. Default: the only one of timestamps."
+    ),
     errors: str = option("", help="Where bad rows go, a .parquet file; or fail, to stop at the first."),
     max_bad_rows: float = option(
         0.01, min=0, max=1, help="Publish nothing if a larger share of rows is bad: 0.05 is 5 %."
@@ -59,7 +62,8 @@ def batch_predict(
 
     Readers of OUT/current see the previous generation until the new one is complete. What is
     finished is kept if the run is killed: the same command goes on from there. Bad rows are put
-    aside with the reason.
+    aside with the reason. Features of the bundle are added as of each row's time, unless the rows
+    have them.
 
     \b
     Example:
@@ -86,7 +90,7 @@ def batch_predict(
         raise UsageError("--json and --out - both write to stdout", fix="leave out one of them")
     job = BatchJob(
         bundle=bundle, input=input, out=out, keep=_names(keep), key=_names(key), where=where or None, sql=sql,
-        memory_bytes=parse_size(memory), errors=Path(errors) if errors and errors != FAIL else None,
+        memory_bytes=parse_size(memory), time=time, errors=Path(errors) if errors and errors != FAIL else None,
         stops_at_bad_row=errors == FAIL, most_bad=max_bad_rows, engine=engine, master=master, threads=threads,
         fresh=fresh, keep_generations=keep_generations, allow_empty=allow_empty, work=work,
         password=environment_password(),
@@ -136,6 +140,8 @@ def _run(job: "BatchJob") -> "BatchReport":
 
 
 def _show(report: "BatchReport", *, json: bool) -> None:
+    for text in report.notes:
+        console.note(text)
     if json:
         console.print_json(
             {
@@ -151,6 +157,7 @@ def _show(report: "BatchReport", *, json: bool) -> None:
                 "seconds": round(report.seconds, 3),
                 "rows_per_s": round(report.rows_per_s),
                 "peak_memory_bytes": report.peak_memory,
+                "notes": report.notes,
             }
         )
         return

@@ -16,7 +16,7 @@ from mlops_kit.errors import InputError, UsageError
 from mlops_kit.features.definition.feature_set import FeatureSet
 from mlops_kit.features.history import ERRORS, checked_frame
 from mlops_kit.features.offline.spine import check_spine, read_spine
-from mlops_kit.features.offline.vectors import feature_columns
+from mlops_kit.features.offline.vectors import compute_vectors
 from mlops_kit.features.offline.work import JoinReport, Resources
 from mlops_kit.frames import read_frame
 
@@ -63,22 +63,26 @@ def _write(job: JoinJob, target: Path, resources: Resources, report: JoinReport)
     writer: pq.ParquetWriter | None = None
     try:
         for rows in _portions(job, resources.memory_bytes):
-            joined = _joined(job, rows, resources, report)
-            if writer is None:
-                writer = pq.ParquetWriter(target, joined.schema, **_format(joined.schema))
-            writer.write_table(joined, ROW_GROUP_ROWS)
+            for joined in _joined(job, rows, resources, report):
+                if writer is None:
+                    writer = pq.ParquetWriter(target, joined.schema, **_format(joined.schema))
+                writer.write_table(joined)
     finally:
         if writer is not None:
             writer.close()
 
 
-def _joined(job: JoinJob, rows: pa.Table, resources: Resources, report: JoinReport) -> pa.Table:
+def _joined(job: JoinJob, rows: pa.Table, resources: Resources, report: JoinReport) -> Iterator[pa.Table]:
+    """The rows with their features, a row group at a time; at least one, be it empty."""
     asking = check_spine(pl.DataFrame(rows.slice(0, 0)).schema, job.features, job.time)
     asked = checked_frame(rows.select(asking.columns), job.spine)
     spine = read_spine(asked, asking, report.rows)
-    for column in feature_columns(job.features, spine, resources, report):
-        rows = rows.append_column(column.name, column.to_arrow())
-    return rows
+    vectors = compute_vectors(job.features, spine, resources, report)
+    for first in range(0, max(len(rows), 1), ROW_GROUP_ROWS):
+        joined = rows.slice(first, ROW_GROUP_ROWS)
+        for column in vectors.columns(first, first + ROW_GROUP_ROWS):
+            joined = joined.append_column(column.name, column.to_arrow())
+        yield joined
 
 
 def _portions(job: JoinJob, memory_bytes: int) -> Iterator[pa.Table]:

@@ -36,7 +36,7 @@ def join(
     """
     try:
         from mlops_kit.features.offline.spine import check_spine, read_spine
-        from mlops_kit.features.offline.vectors import feature_columns
+        from mlops_kit.features.offline.vectors import compute_vectors
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "numba", "features", "computing features") from error
 
@@ -45,10 +45,10 @@ def join(
     asked = read_spine(to_polars(_selected(spine, asking.columns)), asking)
     report = JoinReport()
     with tempfile.TemporaryDirectory(prefix="mlkit-join-") as folder:
-        columns = feature_columns(definition, asked, Resources(Path(folder), memory_bytes), report)
+        vectors = compute_vectors(definition, asked, Resources(Path(folder), memory_bytes), report)
     for text in report.warnings:
         warnings.warn(text, stacklevel=2)
-    return _beside(spine, columns)
+    return _beside(spine, vectors.columns())
 
 
 def _is_pandas(frame: Any) -> bool:

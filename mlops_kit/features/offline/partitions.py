@@ -13,6 +13,11 @@ PARTITION_BYTES: Final = 2**22
 
 MOST_PARTITIONS: Final = 4096
 
+MOST_KEPT_BYTES: Final = 2**26
+"""More is spilled even if there is memory. The system keeps files in what is free of it, and gives that back; and
+writing to memory that was used before is faster than asking for more.
+"""
+
 
 def count_partitions(rows: int, row_bytes: int, memory_bytes: int, threads: int) -> int:
     """Into how many portions to divide so many events, so that each thread may work on one of them."""

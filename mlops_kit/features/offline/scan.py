@@ -11,17 +11,15 @@ import polars as pl
 from mlops_kit.features.admission import Refusals, judge_sequence, judge_times, judge_values, value_columns
 from mlops_kit.features.definition.feature_set import EventSource
 from mlops_kit.features.history import Span, open_history, read_span
+from mlops_kit.features.kernel.portions import WORDS, divide_events
 from mlops_kit.features.layout import Layout
 from mlops_kit.features.offline.entities import Entities
-from mlops_kit.features.offline.partitions import Partitions, count_partitions, divide
+from mlops_kit.features.offline.partitions import MOST_KEPT_BYTES, Partitions, count_partitions
 from mlops_kit.features.offline.threads import run_in_order
 from mlops_kit.features.offline.work import JoinReport, Resources
 from mlops_kit.schema import Array
 
-CODE, TS, SEQ, WORDS = range(4)
-"""Columns of a row of the partitions; the words are all from the last on."""
-
-MOST_ROWS = 2**18
+MOST_ROWS = 2**17
 """Rows that are read at a time, if there is memory for them: more would not stay in the processor's cache."""
 
 MOST_GROUP_ROWS = 2**20
@@ -89,7 +87,7 @@ class Scan:
     def _partitions(self, rows: int) -> Partitions:
         resources = self.resources
         count = count_partitions(rows, 8 * self._width, resources.memory_bytes, resources.threads)
-        return Partitions(count, self._width, resources.memory_bytes // 4, resources.folder)
+        return Partitions(count, self._width, min(resources.memory_bytes // 4, MOST_KEPT_BYTES), resources.folder)
 
     def _judge_empty(self, frame: pl.DataFrame) -> None:
         self._find(1, 0, frame)
@@ -124,16 +122,13 @@ class Scan:
         unfit = Refusals(frame.height)
         words, texts = judge_values(frame, self.source, self.layout, unfit)
         codes = np.where(unfit.is_refused, -1, codes)
-        portions_ = [_events(codes, ts, seq, words, rows) for rows in divide(codes, portions)]
-        return _Found(read, portions_, texts, (refused, unfit))
+        return _Found(read, _divided(codes, ts, seq, words, portions), texts, (refused, unfit))
 
 
-def _events(codes: Array, ts: Array, seq: Array, words: Array, rows: Array) -> Array:
-    events = np.empty((len(rows), WORDS + words.shape[1]), np.int64)
-    events[:, CODE], events[:, TS], events[:, SEQ], events[:, WORDS:] = (
-        codes[rows],
-        ts[rows],
-        seq[rows],
-        words[rows],
-    )
-    return events
+def _divided(codes: Array, ts: Array, seq: Array, words: Array, portions: int) -> list[Array]:
+    """The events of each portion, in their order."""
+    counts = np.bincount(codes[codes >= 0] % portions, minlength=portions)
+    edges = counts.cumsum()
+    events = np.empty((edges[-1], WORDS + words.shape[1]), np.int64)
+    divide_events(codes, ts, seq, words, edges - counts, events)
+    return np.split(events, edges[:-1])

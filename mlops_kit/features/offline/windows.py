@@ -10,21 +10,44 @@ import polars as pl
 from mlops_kit.features.admission import Refusals, judge_values
 from mlops_kit.features.definition.feature_set import EventSource, WindowFeature
 from mlops_kit.features.finishing import Finished, Finisher, series_of
+from mlops_kit.features.kernel.portions import CODE, SEQ, TS, WORDS, group_events
 from mlops_kit.features.kernel.windows import Events, Questions, window_values
 from mlops_kit.features.layout import Layout, compile_layout
 from mlops_kit.features.offline.entities import Entities
 from mlops_kit.features.offline.partitions import Partitions, divide, sort_rows
-from mlops_kit.features.offline.scan import CODE, SEQ, TS, WORDS, Scan
+from mlops_kit.features.offline.scan import Scan
 from mlops_kit.features.offline.spine import Spine
 from mlops_kit.features.offline.threads import run_in_order
 from mlops_kit.features.offline.work import JoinReport, Resources
 from mlops_kit.schema import Array
 
 
+class Columns:
+    """Features as they are filled in, some rows at a time: a row's words lie together, because that is faster."""
+
+    def __init__(self, finisher: Finisher, rows: int, texts: Mapping[int, str]) -> None:
+        """`texts` has all that words may stand for."""
+        self._features = finisher.features
+        self._words = np.empty((rows, len(finisher.features)), np.int64)
+        self._is_valid = np.empty((rows, len(finisher.features)), np.bool_)
+        self._texts = texts
+
+    def fill(self, rows: Array, finished: Finished) -> None:
+        """Put the features of these rows into their places."""
+        self._words[rows] = finished.words
+        self._is_valid[rows] = finished.is_valid
+
+    def series(self, first: int, end: int) -> list[pl.Series]:
+        """The features of the rows from `first` to `end`."""
+        words, is_valid = self._words[first:end].T, self._is_valid[first:end].T
+        columns = zip(self._features, words, is_valid, strict=True)
+        return [series_of(feature, word.copy(), valid, self._texts) for feature, word, valid in columns]
+
+
 def join_windows(
     source: EventSource, features: Sequence[WindowFeature], spine: Spine, resources: Resources, report: JoinReport
-) -> list[pl.Series]:
-    """The features of one source, as columns beside the spine's. Raises UsageError and InputError."""
+) -> Columns:
+    """The features of one source, beside the spine's rows. Raises UsageError and InputError."""
     layout = compile_layout(source, features)
     finisher = Finisher(features, layout)
     entities = Entities(spine.frame, source.key)
@@ -33,7 +56,7 @@ def join_windows(
     first, last = spine.span_us
     scan = Scan(source, layout, entities, first - layout.retention_us, last, resources)
     partitions, texts = scan.run(report)
-    columns = _Columns(finisher, len(spine.times))
+    columns = Columns(finisher, len(spine.times), {**texts, **own_texts, **finisher.texts})
     without_key = np.flatnonzero(entities.codes < 0)
     columns.fill(without_key, finisher.empty(len(without_key)))
     resources.progress.stage(f"computing {source.name}", len(spine.times) - len(without_key))
@@ -42,7 +65,7 @@ def join_windows(
     for rows, finished in run_in_order(jobs, resources.threads):
         columns.fill(rows, finished)
         resources.progress.advance(len(rows))
-    return columns.series({**texts, **own_texts, **finisher.texts})
+    return columns
 
 
 def _current(source: EventSource, layout: Layout, spine: Spine) -> tuple[Array | None, dict[int, str]]:
@@ -82,31 +105,20 @@ class _Asked:
 
 def _sorted(events: Array, partitions: int, keys: int) -> Events:
     """By key, time and sequence; of several with one key and sequence number, the first."""
-    seq = events[:, SEQ]
-    if not (seq[1:] > seq[:-1]).all():
-        order, _ = sort_rows(events[:, CODE], seq, len(events))
-        events = events[order]
-        is_repeated = (events[1:, [CODE, SEQ]] == events[:-1, [CODE, SEQ]]).all(axis=1)
-        events = events[np.concatenate([np.ones(1, np.bool_), ~is_repeated])]
-    order, starts = sort_rows(events[:, CODE] // partitions, events[:, TS], keys)
-    return Events(starts, events[order, TS], events[order, SEQ], events[order, WORDS:])
+    grouped, is_sorted = _grouped(events, partitions, keys)
+    if is_sorted:
+        return grouped
+    order, _ = sort_rows(events[:, CODE] // partitions, events[:, SEQ], keys)
+    events = events[order]
+    is_repeated = (events[1:, [CODE, SEQ]] == events[:-1, [CODE, SEQ]]).all(axis=1)
+    events = events[np.append(True, ~is_repeated)]
+    return _grouped(events[np.argsort(events[:, TS], kind="stable")], partitions, keys)[0]
 
 
-class _Columns:
-    """Features as they are filled in, some rows at a time: a row's words lie together, because that is faster."""
-
-    def __init__(self, finisher: Finisher, rows: int) -> None:
-        self._features = finisher.features
-        self._words = np.empty((rows, len(finisher.features)), np.int64)
-        self._is_valid = np.empty((rows, len(finisher.features)), np.bool_)
-
-    def fill(self, rows: Array, finished: Finished) -> None:
-        """Put the features of these rows into their places."""
-        self._words[rows] = finished.words
-        self._is_valid[rows] = finished.is_valid
-
-    def series(self, texts: Mapping[int, str]) -> list[pl.Series]:
-        """The columns."""
-        words, is_valid = self._words.T, self._is_valid.T
-        columns = zip(self._features, words, is_valid, strict=True)
-        return [series_of(feature, word.copy(), valid, texts) for feature, word, valid in columns]
+def _grouped(events: Array, partitions: int, keys: int) -> tuple[Events, bool]:
+    counts = np.bincount(events[:, CODE] // partitions, minlength=keys)
+    starts = np.append(0, counts.cumsum())
+    ts, seq = np.empty(len(events), np.int64), np.empty(len(events), np.int64)
+    words = np.empty((len(events), events.shape[1] - WORDS), np.int64)
+    is_sorted = group_events(events, partitions, starts[:-1].copy(), ts, seq, words)
+    return Events(starts, ts, seq, words), is_sorted

@@ -11,9 +11,10 @@ class BatchJob:
 
     - `input`: a Parquet, CSV or NDJSON file, a folder of them, or a glob; a database's URL; or "-", an Arrow IPC
       stream on stdin. `sql` is a query in that database, or in DuckDB where there is no `input`.
-    - `memory_bytes`: what DuckDB may take for sorts and joins before it spills to disk.
+    - `memory_bytes`: what DuckDB may take for sorts and joins before it spills to disk, and features likewise.
     - `out`: a folder, a table's URL, or "-", an Arrow IPC stream on stdout.
     - `keep`: columns of the input to pass through; `key`, some of them, by which predictions are looked up.
+    - `time`: the column with the time as of which features are computed; None for the only one of timestamps.
     - `errors`: where the bad rows go; `most_bad` the share of them, from 0 to 1, above which nothing is published.
     - `engine`: "local", with so many `threads`; or "spark", on a Spark `master` or a Spark Connect server.
     - `allow_empty`: whether predictions of no rows at all may take the place of others.
@@ -28,6 +29,7 @@ class BatchJob:
     where: str | None = None
     sql: str = ""
     memory_bytes: int = 2**29
+    time: str | None = None
     errors: Path | None = None
     stops_at_bad_row: bool = False
     most_bad: float = 0.01
@@ -45,7 +47,8 @@ class BatchJob:
 class BatchReport:
     """What a batch run did. `rows` are those of the generation, `scored_rows` those that this run predicted.
 
-    `is_new` is false where there was nothing to do. `peak_memory` is in bytes.
+    `is_new` is false where there was nothing to do. `peak_memory` is in bytes. `notes`: what features are computed
+    without, and why.
     """
 
     out: str
@@ -60,6 +63,7 @@ class BatchReport:
     scored_rows: int = 0
     seconds: float = 0.0
     peak_memory: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def rows_per_s(self) -> float:

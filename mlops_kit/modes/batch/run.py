@@ -1,15 +1,16 @@
 """A batch run from beginning to end: plan, score what is not finished, check, publish."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlops_kit.errors import InputError, StoppedError, UnfitRowsError, UsageError
+from mlops_kit.errors import InputError, MissingExtraError, StoppedError, UnfitRowsError, UsageError
+from mlops_kit.features.offline.work import JoinReport
 from mlops_kit.loading import load
-from mlops_kit.modes.batch.admission import check_job
+from mlops_kit.modes.batch.admission import check_features, check_job
 from mlops_kit.modes.batch.engines import check_engine, find_engine
 from mlops_kit.modes.batch.job import BatchJob, BatchReport, Watcher
 from mlops_kit.modes.batch.journal import Completion, Journal, JournalContent, RunHeader, UnitRecord, open_journal
@@ -33,6 +34,7 @@ from mlops_kit.modes.batch.work import Work
 from mlops_kit.modes.batch.workspace import Run, Workspace, open_workspace, workspace_root
 from mlops_kit.modes.memory import peak_memory
 from mlops_kit.predictor import Predictor
+from mlops_kit.schema import Signature
 from mlops_kit.tables.address import FOLDER, STDOUT, Address
 from mlops_kit.tables.generation import Generation, name_generation
 from mlops_kit.tables.interface import Table
@@ -52,9 +54,10 @@ def run_batch(job: BatchJob, watcher: Watcher) -> BatchReport:
     job = replace(job, keep=tuple(dict.fromkeys((*job.key, *job.keep))))
     predictor = load(job.bundle)
     check_kept(predictor, job.keep)
+    check_features(job, predictor)
     root, option = workspace_root(job, address), "--out" if address.scheme == FOLDER else "--work"
     with open_workspace(root, option) as workspace, closing(open_table(address, job.password)) as table:
-        report = _Batch(job, address, predictor, workspace, table, watcher).carry_out()
+        report = _Batch(job, address, predictor, workspace, table, watcher, JoinReport()).carry_out()
     return replace(report, seconds=time.perf_counter() - started, peak_memory=peak_memory())
 
 
@@ -68,6 +71,7 @@ class _Batch:
     workspace: Workspace
     table: Table
     watcher: Watcher
+    joined: JoinReport
 
     def carry_out(self) -> BatchReport:
         """Score and publish, or find that there is nothing to do."""
@@ -124,11 +128,24 @@ class _Batch:
     def _open_source(self, *, may_reuse: bool) -> Source:
         job, signature = self.job, self.predictor.signature
         query = find_query(job.input, job.sql, job.password, job.memory_bytes)
-        if query is None:
-            return open_files(job.input, signature, job.keep)
-        self.watcher.stage("reading", None)
-        on_rows = self._advancing(0, 0)
-        return self._extract.open(query, signature, job.keep, may_reuse=may_reuse, on_rows=on_rows)
+
+        def open_rows(signature: Signature, keep: Sequence[str]) -> Source:
+            if query is None:
+                return open_files(job.input, signature, keep)
+            self.watcher.stage("reading", None)
+            on_rows = self._advancing(0, 0)
+            return self._extract.open(query, signature, keep, may_reuse=may_reuse, on_rows=on_rows)
+
+        features = self.predictor.bundle.features if self.predictor.bundle else None
+        if features is None:
+            return open_rows(signature, job.keep)
+        try:
+            from mlops_kit.modes.batch.sources.features import FeatureJob, open_with_features
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(error.name or "numba", "features", "computing features") from error
+
+        asked = FeatureJob(features, signature, job.keep, job.time, job.memory_bytes, opens_once=query is not None)
+        return open_with_features(asked, open_rows, self.joined)
 
     @property
     def _digest(self) -> str:
@@ -190,4 +207,5 @@ class _Batch:
             units_skipped=len(skipped),
             scored_rows=sum(record.rows for part, record in records.items() if part not in skipped),
             is_new=is_new,
+            notes=tuple(self.joined.warnings),
         )
