@@ -21,6 +21,7 @@ MlkitError                  what happened, why, what to try next
 │   ├── UnsupportedMediaTypeError
 │   ├── ModelNotFoundError
 │   ├── NotReadyError           its model is not loaded yet
+│   ├── FeaturesUnavailableError    the store of its features does not answer
 │   ├── UnauthorizedError       it has no key, or a wrong one
 │   └── ForbiddenError          its key does not allow it, or nobody's does
 └── InputError              rows that the model cannot take
@@ -179,6 +180,13 @@ class NotReadyError(RequestError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the model {name!r} is not loaded yet", fix="send it again in a moment")
+
+
+class FeaturesUnavailableError(RequestError):
+    """The store does not answer. Why is not the caller's to know, and is in the log."""
+
+    def __init__(self) -> None:
+        super().__init__("the store of the features does not answer", "the server's log says why", "try again")
 
 
 class UnauthorizedError(RequestError):

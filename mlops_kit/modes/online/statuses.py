@@ -3,6 +3,7 @@
 from mlops_kit.errors import (
     BundleError,
     DeadlineError,
+    FeaturesUnavailableError,
     ForbiddenError,
     InputError,
     MlkitError,
@@ -24,6 +25,7 @@ STATUSES: tuple[tuple[type[MlkitError], int], ...] = (
     (DeadlineError, 504),
     (ModelNotFoundError, 404),
     (NotReadyError, 503),
+    (FeaturesUnavailableError, 503),
     (TooLargeError, 413),
     (UnsupportedMediaTypeError, 415),
     (UnauthorizedError, 401),
