@@ -56,7 +56,7 @@ def serve(
         StoreFailure.defaults,
         help="What requests get while the store does not answer: defaults, marked so, or 503.",
     ),
-    store_timeout_ms: int = option(100, min=1, help="How long a request waits for the store."),
+    store_timeout_ms: int = option(200, min=1, help="How long a request waits for the store."),
     request_time: bool = option(
         False, "--request-time", help="Let clients say as of when features are, with the parameter as_of."
     ),

@@ -20,6 +20,7 @@ MlkitError                  what happened, why, what to try next
 │   ├── TooLargeError           its body is larger than allowed
 │   ├── UnsupportedMediaTypeError
 │   ├── ModelNotFoundError
+│   ├── SourceNotFoundError
 │   ├── NotReadyError           its model is not loaded yet
 │   ├── FeaturesUnavailableError    the store of its features does not answer
 │   ├── UnauthorizedError       it has no key, or a wrong one
@@ -173,6 +174,14 @@ class ModelNotFoundError(RequestError):
 
     def __init__(self, name: str, fix: str = "") -> None:
         super().__init__(f"there is no model {name!r}", fix=fix)
+
+
+class SourceNotFoundError(RequestError):
+    """No model takes features from events of this name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        fix = suggestion([name], list(known)) if known else "serve a bundle that has some, with --store"
+        super().__init__(f"there is no source of events {name!r}", fix=fix)
 
 
 class NotReadyError(RequestError):

@@ -18,6 +18,7 @@ class RequestColumns:
     """
 
     def __init__(self, features: FeatureSet, model: Signature) -> None:
+        self.definition = features
         self.features = tuple(feature.name for feature in features.features)
         self.optional = frozenset(self.features)
         by_name = {column.name: column for column in model.columns}

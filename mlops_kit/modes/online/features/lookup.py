@@ -41,6 +41,7 @@ class Lookup:
         takes_request_time: bool,
     ) -> None:
         self.columns = columns
+        self.features = columns.definition
         self.requests = RequestReader(columns, reader)
         self.vector_log = vector_log
         self.takes_request_time = takes_request_time

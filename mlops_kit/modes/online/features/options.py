@@ -20,5 +20,5 @@ class StoreOptions:
     uri: str
     password: str = field(default="", repr=False)
     failure: StoreFailure = StoreFailure.defaults
-    timeout_s: float = 0.1
+    timeout_s: float = 0.2
     takes_request_time: bool = False

@@ -1,13 +1,11 @@
 """A model with features of every kind, its history, and a server of it."""
 
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import polars as pl
 from sklearn.compose import ColumnTransformer
@@ -29,7 +27,7 @@ KEYS = ("JFK", "EWR", "LGA", "1")
 DEFINITION = """
 from mlops_kit.features import Events, Table, count, last, mean, std, max
 
-departures = Events("departures", key="origin", time="at", history=r"{folder}/departures", sequence="number")
+departures = Events("departures", key="origin", time="at", history=r"{folder}/departures", sequence="{sequence}")
 flown = Events("flown", key=["origin", "flight"], time="at", history=r"{folder}/flown", sequence="number")
 airports = Table("airports", key="origin", path=r"{folder}/airports.parquet")
 features = [
@@ -89,17 +87,29 @@ class Project:
             job = MaterializeJob(self.definition, as_of_us or now_us(), is_end=as_of_us is not None)
             materialize_features(job, store, lambda _rows: None)
 
-    def expected(self, rows: pl.DataFrame, at_us: int) -> list[float]:
-        """What joining features to rows and predicting them gives."""
+    def joined(self, rows: pl.DataFrame, at_us: int) -> pl.DataFrame:
+        """Rows with their features, from history."""
         spine = rows.with_columns(pl.lit(at_us).cast(pl.Datetime("us", "UTC")).alias("at_time"))
-        joined = mlops_kit.features.join(self.definition, spine, time="at_time")
+        found: pl.DataFrame = mlops_kit.features.join(self.definition, spine, time="at_time")
+        return found
+
+    def predict(self, joined: pl.DataFrame) -> list[float]:
         predictor = Predictor.of_bundle(load_bundle(str(self.bundle)))
         found: list[float] = predictor.predict(joined)["prediction"].tolist()
         return found
 
+    def predict_row(self, given: Mapping[str, Any]) -> float:
+        predictor = Predictor.of_bundle(load_bundle(str(self.bundle)))
+        found: float = predictor.predict(given)["prediction"]
+        return found
 
-def make_project(folder: Path, name: str = "eta", coefficient: float = 1.0) -> Project:
-    """With 2000 departures and 500 flights in its history."""
+    def expected(self, rows: pl.DataFrame, at_us: int) -> list[float]:
+        """What joining features to rows and predicting them gives."""
+        return self.predict(self.joined(rows, at_us))
+
+
+def make_project(folder: Path, name: str = "eta", sequence: str = "number", coefficient: float = 1.0) -> Project:
+    """With 2000 departures and 500 flights in its history. `sequence`: the column of the departures' numbers."""
     project = Project(folder, folder / name, now_us() - HOUR_US)
     (folder / "departures").mkdir(exist_ok=True)
     (folder / "flown").mkdir(exist_ok=True)
@@ -107,7 +117,9 @@ def make_project(folder: Path, name: str = "eta", coefficient: float = 1.0) -> P
     project.flown(500).write_parquet(folder / "flown" / "a.parquet")
     airports = {"origin": ["JFK", "EWR"], "elevation": [13.0, 18.5]}
     pl.DataFrame(airports).write_parquet(folder / "airports.parquet")
-    (folder / "features.py").write_text(DEFINITION.replace("{folder}", str(folder)))
+    (folder / "features.py").write_text(
+        DEFINITION.replace("{folder}", str(folder)).replace("{sequence}", sequence)
+    )
     rng = np.random.default_rng(0)
     rows = pl.DataFrame(
         {
