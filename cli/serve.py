@@ -42,6 +42,11 @@ def serve(
     max_body: str = option("16MiB", help="The largest body, also after decompression."),
     read_timeout_s: float = option(10.0, min=0.1, help="How long a client may take to send a body."),
     drain_s: float = option(30.0, min=0, help="How long requests may go on after SIGTERM."),
+    stop_delay_s: float = option(
+        0.0,
+        min=0,
+        help="How long to answer on after SIGTERM, and not be ready, until nothing is sent here any more.",
+    ),
     api_key_file: Path | None = option(None, help="Keys, one in a line: only requests with one are answered."),
     admin_key_file: Path | None = option(None, help="Keys for admin actions, which nobody may do without one."),
     tls_cert: Path | None = option(None, help="A certificate with its chain, PEM; with --tls-key."),
@@ -91,6 +96,7 @@ def serve(
         body_bytes=parse_size(max_body),
         read_timeout_s=read_timeout_s,
         drain_s=drain_s,
+        stop_delay_s=stop_delay_s,
     )
     keys, tls = _keys(api_key_file, admin_key_file), _tls(tls_cert, tls_key)
     if log_predictions:

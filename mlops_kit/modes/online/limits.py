@@ -14,3 +14,4 @@ class Limits:
     body_bytes: int = 16 * 2**20
     read_timeout_s: float = 10.0
     drain_s: float = 30.0
+    stop_delay_s: float = 0.0

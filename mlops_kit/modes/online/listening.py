@@ -45,6 +45,22 @@ def reserve(host: str, port: int) -> socket.socket:
     return held
 
 
+def accept_rest(listener: socket.socket) -> list[socket.socket]:
+    """Close a listening socket, and return the connections that nobody has accepted yet: they would be reset.
+
+    Only the last process that closes it has to be so careful, and none knows which one that is.
+    """
+    found = []
+    with listener:
+        listener.setblocking(False)
+        for _ in range(BACKLOG):
+            try:
+                found.append(listener.accept()[0])
+            except OSError:  # there are no more, or there is no room for more
+                break
+    return found
+
+
 def addresses(job: ServeJob, listener: socket.socket) -> tuple[str, str]:
     """The URLs of HTTP and gRPC, for people to copy."""
     end = "s" if job.tls else ""

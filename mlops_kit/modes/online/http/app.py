@@ -1,9 +1,11 @@
 """The HTTP door: an ASGI application over some models."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
 from functools import partial
+from http import HTTPStatus
 
 from mlops_kit.errors import MlkitError
 from mlops_kit.modes.online.admin import Admin
@@ -28,6 +30,8 @@ from mlops_kit.modes.online.statuses import GONE, status_of
 
 log = logging.getLogger("mlkit.serve")
 
+STOPPING = "the server stops"
+
 
 class App:
     """Finds out who answers, and tells failures in the protocol's own form."""
@@ -40,6 +44,8 @@ class App:
         admin: Admin,
         predictions: PredictionLog | None,
     ) -> None:
+        self.is_giving_up = False
+        """Set before requests are cancelled because the server has no more time for them."""
         self._models = models
         self._keys = job.keys if job.keys.are_needed else None
         self.reader = BodyReader(job.limits)
@@ -69,6 +75,10 @@ class App:
         except DisconnectedError:
             route.count(GONE, time.perf_counter() - started)
             return
+        except asyncio.CancelledError:
+            if not self.is_giving_up:
+                raise
+            response = route.failure(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING)
         except Exception:
             log.exception("a bug in mlkit, met over HTTP")
             response = route.failure(500, "a bug in mlkit; the server's log has more")

@@ -6,7 +6,7 @@ on sending after its answer, or that does not read, would keep one for ever.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableSet
 from typing import Any
 
 import httptools
@@ -34,12 +34,20 @@ CLOSING = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: 
 class Connection(HttpToolsProtocol):
     """uvicorn's, which notes how long it waits for its client."""
 
-    def __init__(self, gate: Gate, *arguments: Any, **options: Any) -> None:
+    def __init__(self, gate: Gate, arriving: "MutableSet[Connection]", *arguments: Any, **options: Any) -> None:
+        """Is among those `arriving` until it is connected: with TLS, that takes several messages."""
         super().__init__(*arguments, **options)
         self._gate = gate
+        self._arriving = arriving
+        arriving.add(self)
         self._waits_since = time.monotonic()
         self._blocked_since: float | None = None
         self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The client is there."""
+        self._arriving.discard(self)
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """What the client sent."""
@@ -86,13 +94,31 @@ class Connection(HttpToolsProtocol):
         """
         if self._blocked_since is not None:
             return self._blocked_since < since
-        is_answering = self.cycle is not None and not self.cycle.response_complete
         is_watched = self.timeout_keep_alive_task is not None and not self.transport.is_closing()
-        return not is_answering and not is_watched and self._waits_since < since
+        return not self._is_answering and not is_watched and self._waits_since < since
+
+    def shutdown(self) -> None:
+        """Close after the answer that is being made. A client that is about to ask hears so with its answer."""
+        if self._is_answering:
+            self.cycle.keep_alive = False
+
+    def close_if_idle(self) -> None:
+        """Wait no more for a request."""
+        if not self._is_answering:
+            self.transport.close()
+
+    def cut_if_answered(self) -> None:
+        """End it at once if its client has not read the answer yet."""
+        if self._is_answering and self.cycle.response_started:
+            self.cut()
 
     def cut(self) -> None:
         """End it at once: a client that does not read would never let it close."""
         self.transport.abort()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _should_upgrade(self) -> bool:
         """Asked where a request offers to go on in another protocol: uvicorn then leaves it to `data_received`."""
@@ -100,8 +126,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse_for_now(self) -> bool:
         """Only where nothing else goes on here; elsewhere, False: who would answer refuses it."""
-        is_busy = self.cycle is not None and not self.cycle.response_complete
-        if is_busy or self.flow.write_paused or self.parser.get_method() != b"POST":
+        if self._is_answering or self.flow.write_paused or self.parser.get_method() != b"POST":
             return False
         if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
             return False

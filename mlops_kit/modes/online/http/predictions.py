@@ -33,12 +33,13 @@ class Predictions:
     async def invoke(self, name: str, scope: Scope, receive: Receive) -> Response:
         """MLflow's /invocations."""
         started, at_us = time.perf_counter(), time.time_ns() // 1000
-        deadline = self._deadline(scope, started)
+        asked_s = _asked_timeout(scope)
         self._models.find(name).admit()
         body = await self._reader.read(scope, receive)
         # Another one may answer by now, and the one before may be closed.
         model = self._models.find(name)
         read = time.perf_counter()
+        deadline = self._deadline(started, read, asked_s)
         request = mlflow.parse_body(model, _content_type(scope), body, self._limits.body_bytes)
         assembled_s = time.perf_counter() - read
         answer = await model.infer(request, deadline, at_us)
@@ -51,7 +52,7 @@ class Predictions:
     async def infer(self, name: str, version: str, scope: Scope, receive: Receive) -> Response:
         """The Open Inference Protocol's /infer."""
         started, at_us = time.perf_counter(), time.time_ns() // 1000
-        deadline = self._deadline(scope, started)
+        asked_s = _asked_timeout(scope)
         self._models.find(name, version).admit()
         oip_rest.check_type(_content_type(scope))
         body = await self._reader.read(scope, receive)
@@ -59,8 +60,7 @@ class Predictions:
         read = time.perf_counter()
         inference = oip_rest.parse_inference(model, body, whole_number(scope, JSON_BYTES_HEADER, "bytes"))
         assembled_s = time.perf_counter() - read
-        if inference.timeout_s is not None:
-            deadline = min(deadline, started + inference.timeout_s)
+        deadline = self._deadline(started, read, asked_s, inference.timeout_s)
         answer = await model.infer(inference.request, deadline, at_us)
         headers = self._logged(scope, model, inference.request, answer, started, inference.id)
         response = _response(oip_rest.format_answer(model, inference, answer.outputs), headers)
@@ -85,15 +85,20 @@ class Predictions:
         is_fit = len(name) <= LONGEST_ID and name.isascii() and name.isprintable()
         return ((REQUEST_ID_HEADER, name.encode()), *marks) if is_fit else marks
 
-    def _deadline(self, scope: Scope, started: float) -> float:
-        """The server's, or an earlier one that the client asks for."""
-        timeout_s = self._limits.timeout_s
-        timeout_ms = whole_number(scope, TIMEOUT_HEADER, "milliseconds")
-        if timeout_ms == 0:
-            raise InputError("x-timeout-ms is no number of milliseconds")
-        if timeout_ms:
-            timeout_s = min(timeout_s, timeout_ms / 1000)
-        return started + timeout_s
+    def _deadline(self, started: float, read: float, *asked_s: float | None) -> float:
+        """The server's, from when it has read the request; or an earlier one of the client, from when it began."""
+        deadline = read + self._limits.timeout_s
+        for timeout_s in asked_s:
+            if timeout_s is not None:
+                deadline = min(deadline, started + timeout_s)
+        return deadline
+
+
+def _asked_timeout(scope: Scope) -> float | None:
+    timeout_ms = whole_number(scope, TIMEOUT_HEADER, "milliseconds")
+    if timeout_ms == 0:
+        raise InputError("x-timeout-ms is no number of milliseconds")
+    return None if timeout_ms is None else timeout_ms / 1000
 
 
 def _content_type(scope: Scope) -> str:

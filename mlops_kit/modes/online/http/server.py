@@ -3,15 +3,29 @@
 import asyncio
 import contextlib
 import socket
+import time
+import weakref
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import uvicorn
 
 from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.http.connection import Connection, cut_stuck
 from mlops_kit.modes.online.job import ServeJob
+from mlops_kit.modes.online.listening import accept_rest
 from mlops_kit.modes.online.traffic import Traffic
+
+CLOSE = (b"connection", b"close")
+LAST_REQUESTS_S = 1.0
+"""How long a client that is connected may take to ask, before its connection is closed on it."""
+
+LOOK_S = 0.05
+"""How often it is looked whether connections are closed."""
+
+CUT_S, LAST_ANSWERS_S = 0.05, 1.0
+"""How long requests that are given up may take to notice that their client is cut, and to be answered."""
 
 
 class HttpServer:
@@ -34,6 +48,22 @@ class HttpServer:
         self._server.should_exit = True
         if self._answering:
             await asyncio.wait([self._answering])
+
+    async def give_up(self) -> None:
+        """Answer at once that the server stops, whatever is still being answered."""
+        self._app.is_giving_up = True
+        state = self._server.server_state
+        for connection in [*state.connections]:
+            if isinstance(connection, Connection):
+                connection.cut_if_answered()
+        if state.tasks:
+            await asyncio.wait([*state.tasks], timeout=CUT_S)
+        for task in [*state.tasks]:
+            task.cancel()
+        if state.tasks:
+            await asyncio.wait([*state.tasks], timeout=LAST_ANSWERS_S)
+        if self._answering:
+            self._answering.cancel()
         if self._cutting:
             self._cutting.cancel()
 
@@ -43,17 +73,17 @@ class _Server(uvicorn.Server):
 
     def __init__(self, app: App, job: ServeJob) -> None:
         tls = job.tls
+        self._arriving: weakref.WeakSet[Connection] = weakref.WeakSet()
         config = uvicorn.Config(
             app,
             loop="none",
-            http=partial(Connection, app.gate),  # type: ignore[arg-type]
+            http=partial(Connection, app.gate, self._arriving),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=max(1, round(job.limits.drain_s)),
             ssl_context_factory=(lambda _config, _default: tls.context()) if tls else None,
         )
         super().__init__(config)
@@ -66,6 +96,34 @@ class _Server(uvicorn.Server):
         if counter % self._look_ticks == 0:
             cut_stuck(self.server_state.connections, self._read_timeout_s)
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Where uvicorn's would reset who has just come, and close on who is about to ask, this answers them."""
+        state = self.server_state
+        state.default_headers = [*state.default_headers, CLOSE]
+        listeners = [listener.dup() for listener in sockets or ()]
+        for door in (*self.servers, *(sockets or ())):
+            door.close()
+        last = [self._take(one) for listener in listeners for one in accept_rest(listener)]
+        for connection in [*state.connections]:
+            connection.shutdown()
+        until = time.monotonic() + LAST_REQUESTS_S
+        taking = asyncio.gather(*last, return_exceptions=True)
+        while time.monotonic() < until and (state.connections or self._arriving or not taking.done()):
+            await asyncio.sleep(LOOK_S)
+        for connection in [*state.connections]:
+            if isinstance(connection, Connection):
+                connection.close_if_idle()
+        while state.connections or state.tasks:
+            cut_stuck(state.connections, self._read_timeout_s)
+            await asyncio.sleep(LOOK_S)
+
+    async def _take(self, accepted: socket.socket) -> None:
+        """What uvicorn does with the connections of a listener."""
+        config = self.config
+        kind: Any = config.http_protocol_class
+        protocol = partial(kind, config=config, server_state=self.server_state, app_state=self.lifespan.state)
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, accepted, ssl=config.ssl)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -43,9 +43,13 @@ class Switch(Message, frozen=True):
 
 
 class Stop(Message, frozen=True):
-    """To a worker: answer what has begun, for `drain_s` at most, and end."""
+    """To a worker: go on for `delay_s`, but be not ready; then answer what has begun, for `drain_s` at most.
+
+    Said again, it means that there is no more time.
+    """
 
     drain_s: float
+    delay_s: float = 0.0
 
 
 class Ready(Message, frozen=True):

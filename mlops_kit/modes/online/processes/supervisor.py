@@ -19,7 +19,7 @@ from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.processes.followed import Following
 from mlops_kit.modes.online.processes.messages import LoadAsked, Prepared, Ready, Refused, Start, Stop
 from mlops_kit.modes.online.processes.reloading import Reloading
-from mlops_kit.modes.online.processes.worker_process import WorkerProcess, spawn_worker
+from mlops_kit.modes.online.processes.worker_process import ENDS, WorkerProcess, spawn_worker
 
 log = logging.getLogger("mlkit.serve")
 
@@ -33,11 +33,15 @@ STOP_S = 5.0
 
 
 def supervise(job: ServeJob, listener: socket.socket, following: Following) -> None:
-    """Serve on a listening socket until SIGTERM or SIGINT; then answer what has begun, and return.
+    """Serve on a listening socket until a signal of ENDS comes; then answer what has begun, and return.
 
-    Raises BundleError or UsageError for a model that cannot be served.
+    Raises BundleError or UsageError for a model that cannot be served, KeyboardInterrupt if SIGINT comes before
+    anything is ready.
     """
-    asyncio.run(Supervisor(job, listener, following).run())
+    supervisor = Supervisor(job, listener, following)
+    asyncio.run(supervisor.run())
+    if supervisor.is_interrupted:
+        raise KeyboardInterrupt
 
 
 class Supervisor:
@@ -53,15 +57,20 @@ class Supervisor:
         self._workers: dict[int, WorkerProcess] = {}
         self._reloading = Reloading(following, job.model_root, self._living, self._layout, self._slot)
         self._others: set[asyncio.Task[None]] = set()
+        self._spawning = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._drained_at = 0.0
+        self._is_hurried = False
+        self.is_interrupted = False
+        """Whether somebody pressed Ctrl-C before it was ready."""
         self._failure: MlkitError | None = None
 
     async def run(self) -> None:
         """Until a signal comes. Raises the error of a worker that cannot start."""
         loop = asyncio.get_running_loop()
-        for end in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(end, self._begin_stop)
+        for end in ENDS:
+            if signal.getsignal(end) is not signal.SIG_IGN:  # as nohup has it
+                loop.add_signal_handler(end, self._hear, end)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             for number in range(self._job.workers):
@@ -73,15 +82,29 @@ class Supervisor:
             log.info("draining")
             for task in [*self._others]:
                 task.cancel()
+            self._listener.close()  # The last one to do so must be a worker, which takes who has come.
             await asyncio.gather(*(self._stop(worker) for worker in self._living()))
         if self._failure:
             raise self._failure
         log.info("stopped")
 
+    def _hear(self, end: signal.Signals) -> None:
+        """The first signal begins the end, the next one is impatient."""
+        if not self._stopping.is_set():
+            self.is_interrupted = end == signal.SIGINT and not self._slot[self._layout.is_ready]
+            self._begin_stop()
+        elif not self._is_hurried:
+            self._is_hurried = True
+            log.info("no more time to drain")
+            self._drained_at = time.monotonic()
+            for worker in self._living():
+                self._tasks.create_task(self._stop(worker))
+
     def _begin_stop(self) -> None:
         """From now on runs the one time that all have to drain."""
         if not self._stopping.is_set():
-            self._drained_at = time.monotonic() + self._job.limits.drain_s
+            limits = self._job.limits
+            self._drained_at = time.monotonic() + limits.stop_delay_s + limits.drain_s
             self._stopping.set()
 
     def _living(self) -> list[WorkerProcess]:
@@ -125,7 +148,8 @@ class Supervisor:
             return None
 
     async def _start(self, number: int, *, is_replacement: bool) -> WorkerProcess:
-        worker = await spawn_worker(number, self._listener, self._counters.fd)
+        async with self._spawning:
+            worker = await spawn_worker(number, self._listener, self._counters.fd)
         paths = {name: model.path for name, model in self._following.items()}
         worker.channel.send(Start(self._job, paths, number, is_replacement))
         self._workers[number] = worker
@@ -190,7 +214,8 @@ class Supervisor:
 
     async def _stop(self, worker: WorkerProcess) -> None:
         left_s = max(0.0, self._drained_at - time.monotonic())
-        worker.channel.send(Stop(left_s))
+        delay_s = min(left_s, self._job.limits.stop_delay_s)
+        worker.channel.send(Stop(left_s - delay_s, delay_s))
         try:
             await asyncio.wait_for(worker.gone.wait(), left_s + STOP_S)
         except TimeoutError:

@@ -9,7 +9,6 @@ import contextlib
 import gc
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -66,6 +65,8 @@ class Worker:
         self._models = Models(meters, limits, traffic, FeatureServing(options) if options else None)
         self._admin = Admin(channel)
         self._preparing: asyncio.Task[None] | None = None
+        self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self._drain_limit: asyncio.Timeout | None = None
         self._predictions = PredictionLog(Path(start.job.log_folder)) if start.job.log_folder else None
         self._lost_before = {place: self._slot[place] for place in layout.losses.values()}
         self._app = App(self._models, start.job, counters, self._admin, self._predictions)
@@ -82,18 +83,17 @@ class Worker:
             conversation = tasks.create_task(self._converse())
             loading = tasks.create_task(self._load())
             try:
-                await self._serve(loading, conversation)
+                await self._serve(loading)
             finally:
                 for task in (ticking, conversation, loading, self._preparing):
                     if task:
                         task.cancel()
         await self._channel.close()
 
-    async def _serve(self, loading: "asyncio.Task[bool]", conversation: "asyncio.Task[float]") -> None:
-        drain_s = self._limits.drain_s
+    async def _serve(self, loading: "asyncio.Task[bool]") -> None:
         if not self._start.is_replacement:
             await self._open()
-        await asyncio.wait((loading, conversation), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((loading, self._stop), return_when=asyncio.FIRST_COMPLETED)
         if loading.done() and loading.result():
             if self._start.is_replacement:
                 await self._open()
@@ -102,10 +102,8 @@ class Worker:
             gc.freeze()
             self._slot[self._layout.is_ready] = 1
             self._channel.send(Ready({slot.name: slot.model.digest for slot in self._models if slot.model}))
-            drain_s = await conversation
-        elif conversation.done():
-            drain_s = conversation.result()
-        await self._drain(drain_s)
+            await self._stop
+        await self._drain(self._stop.result() if self._stop.done() else Stop(self._limits.drain_s))
         if self._predictions:
             await asyncio.to_thread(self._predictions.close)
 
@@ -113,16 +111,18 @@ class Worker:
         await self._grpc.start()
         self._http.open(self._listener)
 
-    async def _drain(self, drain_s: float) -> None:
+    async def _drain(self, stop: Stop) -> None:
         """Answer what has begun, for so long as is allowed. The models go on until both doors are closed."""
         self._app.health.is_draining = self._grpc.is_draining = True
         self._slot[self._layout.is_ready] = 0
         self._admin.give_up()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(drain_s):
-                await asyncio.gather(self._http.close(), self._grpc.stop(drain_s))
+            async with asyncio.timeout(stop.delay_s + stop.drain_s) as self._drain_limit:
+                await asyncio.sleep(stop.delay_s)
+                await asyncio.gather(self._http.close(), self._grpc.stop(stop.drain_s))
                 await self._models.drain()
-        await self._grpc.stop(0)
+        self._drain_limit = None
+        await asyncio.gather(self._http.give_up(), self._grpc.stop(0))
 
     async def _load(self) -> bool:
         try:
@@ -136,8 +136,8 @@ class Worker:
             return False
         return True
 
-    async def _converse(self) -> float:
-        """Do what is said, until Stop, or until nobody says anything any more. Returns how long to drain."""
+    async def _converse(self) -> None:
+        """Do what is said. Who says nothing any more is gone, and nobody else would say Stop."""
         async for message in self._channel.receive():
             match message:
                 case Prepare(name, path):
@@ -150,9 +150,16 @@ class Worker:
                         self._models.refuse(name, refusal)
                 case LoadDone():
                     self._admin.settle(message)
-                case Stop(drain_s):
-                    return drain_s
-        return self._limits.drain_s
+                case Stop():
+                    self._hear_stop(message)
+        if not self._stop.done():
+            self._stop.set_result(Stop(self._limits.drain_s))
+
+    def _hear_stop(self, message: Stop) -> None:
+        if not self._stop.done():
+            self._stop.set_result(message)
+        elif self._drain_limit:
+            self._drain_limit.reschedule(asyncio.get_running_loop().time())
 
     async def _prepare(self, name: str, path: str) -> None:
         try:
@@ -185,9 +192,7 @@ async def _main(control: int, listener: int, counters: int) -> None:
 
 
 def main() -> None:
-    """Run a worker until its supervisor stops it. Ctrl-C and SIGTERM are the supervisor's affair."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Run a worker until its supervisor stops it, which alone hears signals: a worker has them blocked."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(*map(int, sys.argv[1:])))
         # A thread may be in the middle of a run, or of loading a model, that nobody waits for any more.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 import sys
 import time
@@ -10,6 +11,9 @@ from dataclasses import dataclass, field
 from mlops_kit.errors import BundleError
 from mlops_kit.modes.facts import error_of
 from mlops_kit.modes.online.processes.messages import Channel, Prepare, Prepared, Switch
+
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that end the server."""
 
 MODULE = "mlops_kit.modes.online.processes.worker"
 
@@ -57,10 +61,13 @@ class WorkerProcess:
 
 
 async def spawn_worker(number: int, listener: socket.socket, counters: int) -> WorkerProcess:
-    """Start a process that inherits the port and the counters, and waits to be told what to be."""
+    """Start a process that inherits the port and the counters, and waits to be told what to be; one at a time."""
     mine, theirs = socket.socketpair()
     inherited = (theirs.fileno(), listener.fileno(), counters)
-    with theirs:
+    # It is born with these blocked: signals are the supervisor's affair, also before a worker can say so itself.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+    with theirs, contextlib.ExitStack() as born:
+        born.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", MODULE, *map(str, inherited), pass_fds=inherited
         )
