@@ -12,7 +12,9 @@ SCHEMA: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where it was measured. `limits` are those of the process: of memory, of CPU (cgroups), of open files."""
+    """Where it was measured. `limits` are those of the process: of memory, of CPU (cgroups), of open files.
+    `load_average` is that of the minute before: other work on the same cores makes every number worse.
+    """
 
     cpu: str
     cores: int
@@ -20,6 +22,7 @@ class Machine:
     system: str
     limits: Mapping[str, str]
     versions: Mapping[str, str]
+    load_average: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,13 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One offered rate of an open-loop search: what was offered and answered per second, and how late."""
+    """One offered rate of an open-loop search: what was offered and, soon enough, answered per second, and how
+    late. A request that failed is later than any other: percentiles are None where they fall among those.
+    """
 
     offered: float
     goodput: float
-    p50_s: float
+    p50_s: float | None
     p99_s: float | None
     errors: int
     is_within_slo: bool
@@ -68,11 +73,13 @@ class Measurement:
       "server" or "offline".
     - `rate`: rows per second (offline), requests per second answered in time else; for "server" the largest that
       meets the objective.
-    - `stages_s`: mean seconds per request by stage (queue, assemble, model, rest), as the mode itself reports
-      them.
+    - `stages_s`: mean seconds per request by stage, which together are the mean latency. "send" is from when a
+      request was due until the client sent it; queue, assemble and model are as the mode itself reports them;
+      "rest" is what is left of the time until the answer: protocols, network, both sides' event loops.
     - `errors`: requests that failed or timed out, by what happened.
     - `client_cpu`: the load client's own use of its core, 0 to 1; `client_limit`: requests/s that the same client
       reaches against a server that does nothing. `notes`: what limits what may be claimed.
+    - `stored_bytes_per_row`: for offline into a store, what it takes there.
     """
 
     mode: str
@@ -86,6 +93,7 @@ class Measurement:
     client_cpu: float | None
     client_limit: float | None
     notes: tuple[str, ...] = ()
+    stored_bytes_per_row: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
