@@ -28,11 +28,11 @@ def seconds(value: float) -> str:
     >>> seconds(0.0000123), seconds(0.1), seconds(12.34), seconds(86_400), seconds(5400)
     ('12.3 µs', '100 ms', '12.3 s', '1 d', '1.5 h')
     """
-    for size, unit in SPANS:
-        if value >= size:
-            return f"{figure(value / size)} {unit}"
-    size, unit = next(((size, unit) for size, unit in TIMES if value >= size), TIMES[-1])
-    return f"{figure(value / size)} {unit}"
+    for length, unit in SPANS:
+        if value >= length:
+            return f"{figure(value / length)} {unit}"
+    fitting = next((each for each in TIMES if value >= each[0]), TIMES[-1])
+    return f"{figure(value / fitting[0])} {fitting[1]}"
 
 
 def size(value: float) -> str:
@@ -41,7 +41,7 @@ def size(value: float) -> str:
     >>> size(512), size(1_234_567)
     ('512 B', '1.23 MB')
     """
-    fitting = next(((unit, name) for unit, name in SIZES if value >= unit), (1, "B"))
+    fitting = next((each for each in SIZES if value >= each[0]), (1, "B"))
     return f"{figure(value / fitting[0])} {fitting[1]}"
 
 

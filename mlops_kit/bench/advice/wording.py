@@ -16,8 +16,8 @@ FORMULAS = (
     "batch  = N·(b + w + 2g) + N·s·k·l",
     "online = N·s·k·o",
     "cache  = N·s·k·l + N·s·(o + l + w + g)",
-    "batch is the cheapest from s = (b + w + 2g) / min(k·(o − l), o + l + w + g)",
-    "cache is cheaper than online from k = (o + l + w + g) / (o − l)",
+    "batch is the cheapest from s = (b + w + 2g) / min(k·(o - l), o + l + w + g)",
+    "cache is cheaper than online from k = (o + l + w + g) / (o - l)",
 )
 
 

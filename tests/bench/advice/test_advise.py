@@ -46,19 +46,19 @@ KEEP_PRICE = 0.00005 * 1e6 * MONTH_DAYS
 @pytest.mark.parametrize(
     ("measurements", "changes", "break_even", "below"),
     [
-        # b / (o − l) = 0.0001 / 0.0009
+        # b / (o - l) = 0.0001 / 0.0009
         (USUAL, {}, 1 / 9, "online"),
         # At ten requests each, only the first is what batch saves: b / (o + l) = 0.0001 / 0.0011
         (USUAL, {"requests_per_active": 10}, 1 / 11, "cache"),
         # (b + 2g) / (o + l + g) = 0.0002 / 0.00115
         (STORED, {"requests_per_active": 10, "storage_price": KEEP_PRICE}, 4 / 23, "cache"),
-        # (b + w) / (o − l) = 0.0002 / 0.0009
+        # (b + w) / (o - l) = 0.0002 / 0.0009
         (USUAL, {"write_price": 100}, 2 / 9, "online"),
         # Servers that stand by half of the time cost twice as much: 0.0001 / 0.0018
         (USUAL, {"utilisation": 0.5}, 1 / 18, "online"),
-        # A slow model, which batch does no faster: 0.02 / (0.025 − 0.0001)
+        # A slow model, which batch does no faster: 0.02 / (0.025 - 0.0001)
         (bench(rows=50, lookups=10_000, predictions=40), {"entities": 10_000}, 0.02 / 0.0249, "online"),
-        # Half the requests again: 0.0001 / (1.5 × 0.0009 = 0.00135, or 0.0011)
+        # Half the requests again: 0.0001 / (1.5 * 0.0009 = 0.00135, or 0.0011)
         (USUAL, {"requests_per_active": 1.5}, 1 / 11, "cache"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_cache_that_misses_has_half_of_the_budget_for_each_step() -> None:
 def test_the_break_even_leaves_out_a_cache_that_is_too_late() -> None:
     tried = with_points("online-rest", (100, 0.03), (1_000, 0.05))
     advice = advise(tried, workload(latency_s=0.05, requests_per_active=10))
-    # b / (10 × (o − l)), not b / (o + l)
+    # b / (10 * (o - l)), not b / (o + l)
     assert advice.coverage == pytest.approx(0.0001 / 0.009)
     assert advice.repeats is None
 
