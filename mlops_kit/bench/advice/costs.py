@@ -1,6 +1,6 @@
 """What the three strategies cost between two refreshes, and where they cost the same.
 
-N entities, of which a share s shows up and asks k times each. One machine has a price p per second. The unit costs:
+N entities, of which a share s shows up and asks k times each. A machine costs p per second. The unit costs:
 
 - b, the machine's time for one precomputed and stored row: p / (rows/s of the batch job into the store)
 - w, what the store charges for a row written
