@@ -17,6 +17,8 @@ from mlops_kit.errors import MlkitError, ParityError, UnfitRowsError
 
 from . import console
 from .batch_predict import batch_predict
+from .bench import BenchCommand
+from .bench.run import bench
 from .doctor import doctor
 from .export import export
 from .init import init
@@ -73,8 +75,10 @@ def main(
     )
 
 
-for command in (init, export, inspect, verify, predict, batch_predict, lookup, serve, doctor):
+for command in (init, export, inspect, verify, predict, batch_predict, lookup, serve):
     app.command(context_settings=CONTEXT)(command)
+app.command(context_settings=CONTEXT, cls=BenchCommand)(bench)
+app.command(context_settings=CONTEXT)(doctor)
 
 
 def run() -> NoReturn:

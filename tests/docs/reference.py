@@ -6,7 +6,20 @@ import sys
 from pathlib import Path
 
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
-COMMANDS = ("init", "export", "inspect", "verify", "predict", "batch-predict", "lookup", "serve", "doctor")
+COMMANDS = (
+    "init",
+    "export",
+    "inspect",
+    "verify",
+    "predict",
+    "batch-predict",
+    "lookup",
+    "serve",
+    "bench",
+    "bench advise",
+    "bench compare",
+    "doctor",
+)
 
 
 def render_reference() -> str:
@@ -25,7 +38,7 @@ def replace_reference(readme: str) -> str:
 def _help_of(command: str) -> str:
     program = "import sys; sys.argv[0] = 'mlkit'; from mlops_kit_cli.main import run; run()"
     done = subprocess.run(
-        [sys.executable, "-c", program, command, "--help"],
+        [sys.executable, "-c", program, *command.split(), "--help"],
         capture_output=True,
         text=True,
         check=True,

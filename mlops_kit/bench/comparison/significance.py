@@ -2,7 +2,7 @@
 
 Medians of repetitions are compared, and their ratio gets an interval by bootstrap: both sets are drawn anew, with
 replacement, many times. With three repetitions a side such an interval reaches from the one extreme to the other:
-the sets must not overlap, and have the threshold between them, before a difference counts. Where nothing has changed,
+the sets must not overlap, and have the threshold between them, before a difference counts. Where nothing changed,
 three and three fall apart like that, in the bad direction, in at most 1 of 20 cases, however they are distributed.
 With more repetitions it gets rarer, as the intervals are widened for the number of things that are compared.
 """

@@ -21,18 +21,24 @@ def encode_result(result: BenchResult) -> bytes:
     return msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
 
 
-def read_results(path: str) -> list[BenchResult]:
-    """Of a file, of all *.json in a folder, or of stdin (-). Raises UsageError with the first that is none."""
+def read_result(path: str) -> BenchResult:
+    """Of a file, or of stdin (-). Raises UsageError if it is none."""
     if path == "-":
-        return [decode_result(sys.stdin.buffer.read(), "stdin")]
-    place = Path(path)
-    files = sorted(place.glob("*.json")) if place.is_dir() else [place]
+        return decode_result(sys.stdin.buffer.read(), "stdin")
+    try:
+        return decode_result(Path(path).read_bytes(), path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read", error.strerror or "", FIX) from error
+
+
+def read_results(path: str) -> list[BenchResult]:
+    """Of one file, or of all *.json in a folder. Raises UsageError with the first that is none."""
+    if not Path(path).is_dir():
+        return [read_result(path)]
+    files = sorted(Path(path).glob("*.json"))
     if not files:
         raise UsageError(f"{path}: there is no *.json in this folder", fix=FIX)
-    try:
-        return [decode_result(file.read_bytes(), str(file)) for file in files]
-    except OSError as error:
-        raise UsageError(f"{error.filename}: cannot be read", error.strerror or "", FIX) from error
+    return [read_result(str(file)) for file in files]
 
 
 def decode_result(data: bytes, name: str) -> BenchResult:
