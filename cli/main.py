@@ -17,7 +17,8 @@ from mlops_kit.errors import MlkitError, ParityError, UnfitRowsError
 
 from . import console
 from .batch_predict import batch_predict
-from .bench import bench
+from .bench import BenchCommand
+from .bench.run import bench
 from .doctor import doctor
 from .export import export
 from .features import app as features
@@ -75,8 +76,10 @@ def main(
     )
 
 
-for command in (init, export, inspect, verify, predict, batch_predict, lookup, serve, bench, doctor):
+for command in (init, export, inspect, verify, predict, batch_predict, lookup, serve):
     app.command(context_settings=CONTEXT)(command)
+app.command(context_settings=CONTEXT, cls=BenchCommand)(bench)
+app.command(context_settings=CONTEXT)(doctor)
 app.add_typer(features, name="features")
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 FEATURES = tuple(f"features {word}" for word in ("join", "materialize", "push", "get", "check"))
+BENCH = ("bench", "bench advise", "bench compare")
 COMMANDS = (
-    "init", "export", "inspect", "verify", "predict", "batch-predict", "lookup", "serve", *FEATURES, "bench", "doctor",
+    "init", "export", "inspect", "verify", "predict", "batch-predict", "lookup", "serve", *FEATURES, *BENCH, "doctor",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from mlops_kit_cli.bench import further
 from mlops_kit_cli.main import app
 
 from tests.docs.reference import COMMANDS, replace_reference
@@ -20,4 +21,5 @@ def test_the_reference_has_every_command() -> None:
         for command in (typer.registered_commands if typer else ())
         if command.callback
     }
-    assert names == set(COMMANDS)
+    benched = {f"bench {command.callback.__name__}" for command in further.registered_commands if command.callback}
+    assert names | benched == set(COMMANDS)

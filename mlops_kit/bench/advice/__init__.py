@@ -1,0 +1,1 @@
+"""Which mode pays: precomputing for everybody, predicting when asked, or keeping what was asked for once."""
