@@ -11,7 +11,7 @@ import polars as pl
 from mlops_kit.errors import InputError
 from mlops_kit.features.definition.feature_set import FeatureSet
 from mlops_kit.features.offline.spine import check_spine, read_spine
-from mlops_kit.features.offline.vectors import feature_columns
+from mlops_kit.features.offline.vectors import compute_vectors
 from mlops_kit.features.offline.work import JoinReport, Resources
 from mlops_kit.features.parity.log import (
     APPLIED,
@@ -107,7 +107,7 @@ def _recomputed(features: FeatureSet, log: pl.DataFrame, report: JoinReport) -> 
     rows = pl.DataFrame(columns)
     spine = read_spine(rows, check_spine(rows.schema, features, TIME, limits))
     with tempfile.TemporaryDirectory(prefix="mlkit-check-") as folder:
-        return pl.DataFrame(feature_columns(features, spine, Resources(Path(folder)), report))
+        return pl.DataFrame(compute_vectors(features, spine, Resources(Path(folder)), report).columns())
 
 
 def _compare(logged: pl.Series, computed: pl.Series) -> tuple[Array, Array, Array]:
