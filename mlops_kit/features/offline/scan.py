@@ -54,7 +54,7 @@ class Scan:
         """The events, and the texts that their words stand for. Raises UsageError and InputError."""
         history = open_history(self.source.name, self.source.history)
         history.check(self._columns, self._judge_empty)
-        spans = history.spans(self._most_rows(MOST_ROWS), self.source.time, self.least_us, self.end_us)
+        spans = history.spans(self._most_rows(self._rows_at_once), self.source.time, self.least_us, self.end_us)
         partitions = self._partitions(sum(span.rows for span in spans))
         texts: dict[int, str] = {}
         self.resources.progress.stage(f"reading {self.source.name}", sum(span.rows for span in spans))
@@ -79,6 +79,11 @@ class Scan:
     def _width(self) -> int:
         return WORDS + self.layout.words
 
+    @property
+    def _rows_at_once(self) -> int:
+        """Where there are many keys, finding them among fewer rows would take longer than all the rest."""
+        return min(max(MOST_ROWS, self.entities.count), MOST_GROUP_ROWS)
+
     def _most_rows(self, wanted: int) -> int:
         """What is decoded and judged takes several times what is left of it in the end."""
         share = self.resources.memory_bytes // (8 * self.resources.threads)
@@ -98,7 +103,7 @@ class Scan:
             if span.rows <= most_rows:
                 yield partial(self._read, portions, span)
             else:
-                for first_row, frame in read_span(span, self._columns, self._most_rows(MOST_ROWS)):
+                for first_row, frame in read_span(span, self._columns, self._most_rows(self._rows_at_once)):
                     yield partial(self._find_in, portions, first_row, frame)
 
     def _read(self, portions: int, span: Span) -> list[_Found]:
@@ -106,8 +111,9 @@ class Scan:
         return self._find_in(portions, first_row, frame)
 
     def _find_in(self, portions: int, first_row: int, frame: pl.DataFrame) -> list[_Found]:
-        starts = range(0, frame.height, MOST_ROWS)
-        return [self._find(portions, first_row + start, frame[start : start + MOST_ROWS]) for start in starts]
+        rows = self._rows_at_once
+        starts = range(0, frame.height, rows)
+        return [self._find(portions, first_row + start, frame[start : start + rows]) for start in starts]
 
     def _find(self, portions: int, first_row: int, frame: pl.DataFrame) -> _Found:
         refused = Refusals(frame.height)
