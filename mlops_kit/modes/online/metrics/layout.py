@@ -28,6 +28,9 @@ BATCH_BOUNDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.
 MOST_ROWS = 256
 """Runs of up to so many rows are also counted for each number of rows."""
 
+LARGER = 16
+"""Larger ones are counted together with those of up to twice as many: with their rows, so that a mean is known."""
+
 SIZE = 8
 """Bytes of a number."""
 
@@ -66,6 +69,10 @@ class ModelLayout:
         self.runs = range(self.batches.end, self.batches.end + MOST_ROWS)
         self.run_seconds = range(self.runs.stop, self.runs.stop + MOST_ROWS)
         first = self.run_seconds.stop
+        self.larger_runs = range(first, first + LARGER)
+        self.larger_seconds = range(self.larger_runs.stop, self.larger_runs.stop + LARGER)
+        self.larger_rows = range(self.larger_seconds.stop, self.larger_seconds.stop + LARGER)
+        first = self.larger_rows.stop
         self.rows, self.failed_s, self.last_at, self.queued, self.reloads, self.refusals, self.end = range(
             first, first + 7
         )
