@@ -70,7 +70,10 @@ def main(
     commands = getattr(context.command, "commands", {})
     context.default_map = read_settings(
         {
-            name: {parameter.name: getattr(parameter, "multiple", False) for parameter in command.params}
+            name: {
+                parameter.name: getattr(parameter, "multiple", False) or parameter.nargs == -1
+                for parameter in command.params
+            }
             for name, command in commands.items()
         }
     )

@@ -26,7 +26,10 @@ PACKAGES = ("uvicorn", "uvloop", "httptools", "grpc", "grpc_health", "grpc_refle
 def serve(
     context: typer.Context,
     bundles: list[str] = typer.Argument(
-        metavar="BUNDLE…", help="Bundles, as paths, .mlkit archives or MLflow URIs; several as NAME=BUNDLE."
+        metavar="BUNDLE…",
+        envvar="MLKIT_SERVE_BUNDLES",
+        show_envvar=False,
+        help="Bundles, as paths, .mlkit archives or MLflow URIs; several as NAME=BUNDLE.",
     ),
     host: str = option("127.0.0.1", help="The address to listen on. Others than this machine need another one."),
     port: int = option(8080, min=0, max=65535, help="The port for HTTP; 0 is any that is free."),
@@ -77,6 +80,8 @@ def serve(
       curl localhost:8080/invocations --json '{"inputs": {"origin": "JFK", "dep_delay": 12}}'
     """
     _check_packages()
+    import logging
+
     from mlops_kit import __version__
     from mlops_kit.modes.online.exposure import exposures
     from mlops_kit.modes.online.job import ServeJob
@@ -88,6 +93,8 @@ def serve(
     from mlops_kit.modes.online.processes.supervisor import supervise
 
     features = _features(context, store, store_failure, store_timeout_ms, is_timed=request_time)
+    set_up_logging(log_format)
+    log = logging.getLogger("mlkit.serve")
     limits = Limits(
         max_batch=max_batch,
         max_delay_s=max_delay_ms / 1000,
@@ -101,7 +108,8 @@ def serve(
     keys, tls = _keys(api_key_file, admin_key_file), _tls(tls_cert, tls_key)
     if log_predictions:
         prepare_folder(log_predictions)
-    set_up_logging(log_format)
+    if model_root is not None:
+        _check_model_root(model_root, admin_key_file)
     with listen(host, port) as listener, reserve(host, grpc_port) as held:
         following = follow_all(bundles)
         job = ServeJob(
@@ -118,11 +126,21 @@ def serve(
             features=features,
         )
         for danger in exposures(listener.getsockname()[0], keys, tls):
-            console.note(f"warning: {danger}")
+            log.warning("%s", danger)
+        if watch and all(model.reference.is_fixed for model in following.values()):
+            log.warning("--watch follows nothing: a version of a registered model stays what it is")
         for address in addresses(job, listener):
             console.print_line(address)
         sys.stdout.flush()
         supervise(job, listener, following)
+
+
+def _check_model_root(model_root: str, admin_key_file: Path | None) -> None:
+    if admin_key_file is None:
+        why = "only a client with an admin key may load anything"
+        raise UsageError("--model-root is of no use without --admin-key-file", why, "give both")
+    if not Path(model_root).is_dir():
+        raise UsageError(f"{model_root}: no such folder", fix="check --model-root")
 
 
 def _check_packages() -> None:
@@ -133,13 +151,16 @@ def _check_packages() -> None:
 
 
 def _keys(key_file: Path | None, admin_key_file: Path | None) -> "Keys":
+    import logging
+
     from mlops_kit.modes.online.keys import Keys, is_open_to_others, read_keys
 
     read = []
     for file in (key_file, admin_key_file):
         read.append(read_keys(file) if file else ())
         if file and is_open_to_others(file):
-            console.note(f"warning: other users of this machine can read {file}: chmod 600 {file}")
+            text = "other users of this machine can read %s: chmod 600 %s"
+            logging.getLogger("mlkit.serve").warning(text, file, file)
     return Keys(*read)
 
 

@@ -162,18 +162,24 @@ class TooLargeError(RequestError):
         super().__init__("the body is too large", f"at most {most:,} bytes are taken", "send fewer rows at a time")
 
 
+FORM = "application/x-www-form-urlencoded"
+FORM_FIX = "curl -d says so of all that it sends: use curl --json, or -H 'Content-Type: application/json'"
+
+
 class UnsupportedMediaTypeError(RequestError):
     """A body in a form that is not read; says which are."""
 
     def __init__(self, found: str, known: Sequence[str]) -> None:
-        super().__init__(f"{found or 'nothing'} is not read", f"what is: {', '.join(known)}")
+        what = f"{found} is not read" if found else "the request does not say what its body is"
+        super().__init__(what, f"what is read: {', '.join(known)}", FORM_FIX if found.startswith(FORM) else "")
 
 
 class ModelNotFoundError(RequestError):
     """No model has this name, or not in this version."""
 
-    def __init__(self, name: str, fix: str = "") -> None:
-        super().__init__(f"there is no model {name!r}", fix=fix)
+    def __init__(self, name: str, fix: str = "", version: str = "") -> None:
+        which = f"version {version} of the model" if version else "model"
+        super().__init__(f"there is no {which} {name!r}", fix=fix)
 
 
 class SourceNotFoundError(RequestError):
@@ -201,8 +207,9 @@ class FeaturesUnavailableError(RequestError):
 class UnauthorizedError(RequestError):
     """The request has no key, or a wrong one."""
 
-    def __init__(self) -> None:
-        super().__init__("a key is needed", fix="send Authorization: Bearer KEY")
+    def __init__(self, *, has_key: bool = False) -> None:
+        what = "the key is not known here" if has_key else "a key is needed"
+        super().__init__(what, fix="send Authorization: Bearer KEY")
 
 
 class ForbiddenError(RequestError):

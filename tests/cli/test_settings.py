@@ -45,6 +45,14 @@ def test_a_setting_that_nobody_reads_is_refused(tmp_path: Path, text: str, messa
         read_settings(OPTIONS, tmp_path / "mlkit.toml")
 
 
+def test_what_a_server_serves_may_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlkit.toml").write_text('[serve]\nbundles = ["one=file", "two=file"]\nport = 0\ngrpc-port = 0\n')
+    assert "file: no such bundle" in mlkit("serve").stderr
+    assert "environment: no such bundle" in mlkit("serve", MLKIT_SERVE_BUNDLES="one=environment two=x").stderr
+    assert "flag: no such bundle" in mlkit("serve", "flag", MLKIT_SERVE_BUNDLES="environment").stderr
+
+
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,11 +16,11 @@ class Admin:
         self._tickets = count()
         self._waiting: dict[int, asyncio.Future[LoadDone]] = {}
 
-    async def load(self, name: str, path: str | None) -> str:
+    async def load(self, name: str, path: str | None, *, is_forced: bool) -> str:
         """The digest of what answers from now on. Raises BundleError or UsageError if it is refused."""
         ticket = next(self._tickets)
         self._waiting[ticket] = asyncio.get_running_loop().create_future()
-        self._channel.send(LoadAsked(ticket, name, path))
+        self._channel.send(LoadAsked(ticket, name, path, is_forced))
         try:
             done = await self._waiting[ticket]
         finally:

@@ -15,8 +15,9 @@ def exposures(address: str, keys: Keys, tls: Tls | None) -> list[str]:
         dangers.append(
             f"whoever reaches {address} may ask for predictions: --api-key-file lets in only who has a key"
         )
-    if tls is None and (keys.keys or keys.admin_keys):
+    if tls is None:
+        what = "keys, rows and predictions" if keys.keys or keys.admin_keys else "rows and predictions"
         dangers.append(
-            f"keys travel to {address} unencrypted: use --tls-cert and --tls-key, or a proxy that has TLS"
+            f"{what} travel to {address} unencrypted: use --tls-cert and --tls-key, or a proxy that has TLS"
         )
     return dangers

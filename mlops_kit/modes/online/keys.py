@@ -30,7 +30,7 @@ class Keys:
     def check(self, authorization: bytes) -> None:
         """`authorization` is the header's value, `Bearer KEY`. Raises UnauthorizedError."""
         if self.keys and not _is_one_of(authorization, self.keys + self.admin_keys):
-            raise UnauthorizedError
+            raise UnauthorizedError(has_key=bool(authorization))
 
     def check_admin(self, authorization: bytes) -> None:
         """Raises UnauthorizedError without a known key, ForbiddenError for one that is no admin key."""
@@ -40,7 +40,7 @@ class Keys:
             return
         if _is_one_of(authorization, self.keys):
             raise ForbiddenError("this key may not do that", "admin actions need an admin key")
-        raise UnauthorizedError
+        raise UnauthorizedError(has_key=bool(authorization))
 
 
 def read_keys(path: Path) -> tuple[bytes, ...]:

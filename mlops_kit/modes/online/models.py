@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlops_kit.errors import ModelNotFoundError, NotReadyError, suggestion
+from mlops_kit.errors import ModelNotFoundError, NotReadyError, UsageError, suggestion
+from mlops_kit.modes.online.compatibility import explain_change
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.loaded_model import LoadedModel, load_model
 from mlops_kit.modes.online.metrics.counters import ModelMeter
@@ -40,9 +41,12 @@ class Models:
         meters: Mapping[str, ModelMeter],
         limits: Limits,
         traffic: Traffic,
+        unnamed: ModelMeter,
         features: "FeatureServing | None" = None,
     ) -> None:
         self.features = features
+        self.unnamed = unnamed
+        """Counts requests for none of them."""
         self._traffic = traffic
         self._slots = {name: Slot(name, meter) for name, meter in meters.items()}
         self._limits = limits
@@ -76,16 +80,18 @@ class Models:
         if model is None:
             raise NotReadyError(name)
         if version not in ("", model.version):
-            raise ModelNotFoundError(f"{name}, version {version}")
+            raise ModelNotFoundError(name, f"it is served in version {model.version}", version)
         return model
 
-    async def prepare(self, name: str, path: str) -> str:
+    async def prepare(self, name: str, path: str, *, is_forced: bool = False) -> str:
         """Load a bundle beside the one that answers, and check it; returns its digest.
 
-        Raises BundleError or UsageError.
+        Raises BundleError or UsageError, also where its clients would have to change, unless that is forced.
         """
-        loaded = await asyncio.to_thread(self._load, name, path)
-        self.slot(name).prepared = loaded
+        loaded, slot = await asyncio.to_thread(self._load, name, path), self.slot(name)
+        if slot.model and not is_forced:
+            _check_signature(slot.model, loaded)
+        slot.prepared = loaded
         return loaded.digest
 
     def switch(self, name: str) -> ServedModel:
@@ -121,6 +127,15 @@ class Models:
     async def drain(self) -> None:
         """Wait until every request is answered."""
         await asyncio.gather(*(_drain(slot.model) for slot in self if slot.model), *self._drains)
+
+
+def _check_signature(model: ServedModel, loaded: LoadedModel) -> None:
+    if change := explain_change(model.signature, loaded.predictor.signature):
+        raise UsageError(
+            "the new bundle has another signature, so that clients would have to change",
+            change,
+            "start the server anew with it, give it a name of its own, or load it with the parameter force",
+        )
 
 
 async def _drain(model: ServedModel) -> None:

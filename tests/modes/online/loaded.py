@@ -12,7 +12,7 @@ def make_models(counters: SharedCounters, limits: Limits) -> Models:
     """Not loaded yet."""
     slot = counters.slot(0)
     meters = {name: ModelMeter(layout, slot) for name, layout in counters.layout.models.items()}
-    return Models(meters, limits, Traffic())
+    return Models(meters, limits, Traffic(), ModelMeter(counters.layout.unnamed, slot))
 
 
 async def load(models: Models, name: str, bundle: Path) -> None:

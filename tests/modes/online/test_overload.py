@@ -137,7 +137,8 @@ async def test_those_of_the_same_turn_count_though_they_wait_in_no_queue_yet(
         """Is not asked."""
 
     route = Route(answer, mlflow_error, "mlflow", models.meter("tiny"))  # type: ignore[arg-type]
-    gate = Gate(models, Routes({"/invocations": {"POST": route}}, lambda _parts: None), 4, None)
+    routes = Routes({"/invocations": {"POST": route}}, lambda _parts: None, models.unnamed)
+    gate = Gate(models, routes, 4, None)
     monkeypatch.setattr(ServedModel, "queued", 2)
     for _ in range(2):
         assert [gate.has_room(b"/invocations") for _ in range(4)] == [True, True, False, False]

@@ -60,6 +60,16 @@ def test_metrics_speak_for_all_workers(bundle: Path) -> None:
         assert metrics[("mlkit_process_resident_memory_bytes", "worker-1")] > 1e7
 
 
+def test_requests_that_no_model_has_are_counted_without_a_name(bundle: Path) -> None:
+    with serving(bundle) as server:
+        httpx.get(f"{server.url}/invocations")
+        httpx.post(f"{server.url}/v2/models/tinny/infer", json={})
+        httpx.get(f"{server.url}/nowhere")
+        counted = metrics_of(server)
+        outcomes = (("mlflow", "405"), ("oip", "404"), ("mlflow", "404"))
+        assert [counted["mlkit_requests_total", door, "", status] for door, status in outcomes] == [1, 1, 1]
+
+
 def test_a_worker_that_is_gone_is_not_ready_and_the_others_are(tmp_path: Path, bundle: Path) -> None:
     def ready() -> int:
         return sum(metrics_of(server)[("mlkit_worker_ready", f"worker-{number}")] for number in range(2))

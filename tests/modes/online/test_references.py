@@ -86,6 +86,7 @@ REFUSED = {
     "twice the same": (["one={0}", "one={0}"], "two models are called 'one'"),
     "the server's own": (["stats={0}"], "no model can be called 'stats'.*NAME=BUNDLE"),
     "no bundle": (["one={0}/nothing"], "no such bundle"),
+    "a name alone": (["one={0}", "two="], "'two=' names no bundle"),
     "no bundle, with a name that is none": (["a/b={0}"], "no such bundle"),
 }
 
@@ -103,7 +104,7 @@ def test_a_bundle_that_is_called_as_a_path_of_the_server_needs_another_name(bund
     assert list(follow_all([f"eta={bundle}"])) == ["eta"]
 
 
-def test_a_model_without_a_name_is_fetched_once(
+def test_a_registered_model_keeps_its_name_and_is_fetched_once(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
@@ -115,8 +116,8 @@ def test_a_model_without_a_name_is_fetched_once(
     download = mlflow_registry.download
     monkeypatch.setattr(mlflow_registry, "download", lambda text: fetched.append(text) or download(text))
     found = follow_all(["models:/eta/1"])
-    assert (list(found), fetched) == (["tiny"], ["models:/eta/1"])
-    assert open_bundle(Path(found["tiny"].path)).manifest.name == "tiny"
+    assert (list(found), fetched) == (["eta"], ["models:/eta/1"])
+    assert open_bundle(Path(found["eta"].path)).manifest.name == "tiny"
 
 
 def test_an_archive_is_unpacked_for_as_long_as_it_is_followed(bundle: Path, tmp_path: Path) -> None:

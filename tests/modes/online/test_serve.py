@@ -187,7 +187,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any], int, str]] = {
         "/invocations", {"content": b"x", "headers": {"content-type": "application/vnd.apache.parquet"}}, 400, "Parquet",
     ),
     "no deadline": ("/invocations", {"json": {}, "headers": {"x-timeout-ms": "soon"}}, 400, "milliseconds"),
+    "a form": (
+        "/invocations", {"data": {"x": "1"}}, 415, "-H 'Content-Type: application/json'",
+    ),
+    "no type": ("/invocations", {"content": b"x"}, 415, "does not say what its body is"),
     "no inputs": ("/v2/models/tiny/infer", {"json": {}}, 400, "inputs"),
+    "an empty list of inputs": ("/v2/models/tiny/infer", {"json": {"inputs": []}}, 400, "list of inputs is empty"),
     "an unknown input": ("/v2/models/tiny/infer", {"json": {"inputs": [tensor("y", [[1.0]])]}}, 400, "80 columns"),
     "an unknown output": (
         "/v2/models/tiny/infer",
@@ -206,7 +211,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], int, str]] = {
         {"json": {"inputs": [{"name": "i", "datatype": "FP31", "shape": [1], "data": [1]}]}}, 400, "datatype",
     ),
     "an unknown model": ("/v2/models/tinny/infer", {"json": {}}, 404, "tiny"),
-    "an unknown version": ("/v2/models/tiny/versions/7/infer", {"json": {}}, 404, "version 7"),
+    "an unknown version": ("/v2/models/tiny/versions/7/infer", {"json": {}}, 404, "no version 7 of the model 'tiny'"),
     "an unknown path": ("/v3", {"json": {}}, 404, "/v3"),
     "another method": ("/v2/health/live", {"json": {}}, 405, "GET"),
 }  # fmt: skip
@@ -251,6 +256,10 @@ def test_tensors_come_as_json_or_bytes_and_as_nothing_else(
     assert answer.status_code == status, answer.text
     if status == 415:
         assert "application/json, application/octet-stream" in answer.json()["error"]
+
+
+def test_a_wrong_method_is_the_callers_mistake(client: httpx.Client) -> None:
+    assert client.get("/invocations").json()["error_code"] == "BAD_REQUEST"
 
 
 def test_binary_sizes_that_do_not_fit_are_refused(client: httpx.Client) -> None:
@@ -300,7 +309,8 @@ def test_several_models_are_told_apart_by_name(bundle: Path, tmp_path: Path) -> 
                 f"/models/{name}/invocations", content=body, headers={"content-type": "application/json"}
             )
             assert [row["prediction"] for row in answer.json()["predictions"]] == expected(folder, rows)
-        assert client.post("/invocations", content=body).status_code == 404
+        unnamed = client.post("/invocations", content=body)
+        assert (unnamed.status_code, "/models/NAME/invocations" in unnamed.json()["message"]) == (404, True)
 
 
 def test_sigterm_answers_what_has_begun_and_exits_with_0(bundle: Path) -> None:
@@ -330,6 +340,32 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
     done = mlkit("serve", tmp_path / "nothing")
     assert done.returncode == 2
     assert "no such bundle" in done.stderr
+
+
+def test_of_several_models_the_one_that_cannot_be_loaded_is_named(bundle: Path, tmp_path: Path) -> None:
+    bad = write_bundle(tmp_path / "bad")
+    (bad / "model.onnx").write_bytes(b"nothing")
+    done = mlkit("serve", f"good={bundle}", f"bad={bad}", "--port", 0, "--grpc-port", 0)
+    assert (done.returncode, "model bad: model.onnx: refused" in done.stderr) == (2, True)
+
+
+USELESS: dict[str, tuple[tuple[str, ...], str]] = {
+    "a root without keys": (("--model-root", "."), "no use without --admin-key-file"),
+    "a root that is not there": (
+        ("--model-root", "nowhere", "--admin-key-file", "{keys}"),
+        "nowhere: no such folder",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), USELESS.values(), ids=USELESS)
+def test_what_would_be_of_no_use_is_refused(
+    bundle: Path, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("k" * 16)
+    done = mlkit("serve", bundle, "--port", 0, "--grpc-port", 0, *(word.format(keys=keys) for word in words))
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 
 
 def test_a_port_that_is_taken_is_told(bundle: Path) -> None:

@@ -106,14 +106,6 @@ def test_whoever_connects_before_the_end_is_answered(
         assert set(outcomes) == {"200"}
 
 
-def test_a_connection_without_a_request_yet_is_answered_and_closed(bundle: Path) -> None:
-    with serving(bundle) as server, socket.create_connection(server.address, PATIENCE_S) as connection:
-        server.process.send_signal(signal.SIGTERM)
-        await_draining(server)
-        connection.sendall(HEAD % (b"/invocations", len(ROW)) + ROW)
-        assert (read_answer(connection)[0], connection.recv(1)) == (200, b"")
-
-
 def test_with_a_delay_it_answers_on_and_is_not_ready(bundle: Path) -> None:
     with serving(bundle, "--stop-delay-s", "2") as server:
         server.process.send_signal(signal.SIGTERM)

@@ -1,6 +1,7 @@
 """Models that change while requests go on."""
 
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from mlops_kit.modes.memory import resident_memory
 from tests.bundles import WEIGHTS, slow_graph, write_bundle
 from tests.modes.online.asking import BODY, answer, answers, kill, link, metrics_of, state_of, until
 from tests.modes.online.load import constant_load
-from tests.modes.online.server import ADMIN_KEY, serving
+from tests.modes.online.mixed_bundle import write_mixed_bundle
+from tests.modes.online.server import ADMIN_KEY, RunningServer, serving
 
 
 @pytest.fixture
@@ -26,6 +28,14 @@ def admin_keys(tmp_path: Path) -> tuple[str, Path]:
     path = tmp_path / "admin-keys"
     path.write_text(ADMIN_KEY + "\n")
     return "--admin-key-file", path
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("keyed")
+    (folder / "keys").write_text(ADMIN_KEY)
+    with serving(write_bundle(folder / "tiny"), "--admin-key-file", folder / "keys") as server:
+        yield server
 
 
 def processor_ticks(process: int) -> int:
@@ -77,6 +87,66 @@ def test_a_bad_bundle_is_refused_and_the_old_one_goes_on_visibly(tmp_path: Path,
         link(bundle, current)
         until(lambda: "refused" not in httpx.get(f"{server.url}/v2/models/eta").json()["parameters"])
         assert "is refused, the old one goes on" in server.stop()[1]
+
+
+def test_a_bundle_with_another_signature_is_refused_until_it_is_forced(
+    tmp_path: Path, bundle: Path, admin_keys: tuple[str, Path]
+) -> None:
+    other = write_mixed_bundle(tmp_path / "other")
+    current = tmp_path / "current"
+    current.symlink_to(bundle)
+    with serving(f"eta={current}", "--workers", 2, "--watch", *admin_keys) as server, server.admin() as client:
+        before = answer(server)
+        link(other, current)
+        until(lambda: "refused" in state_of(server, "eta"))
+        assert "another signature" in state_of(server, "eta")["refused"]
+        assert client.post("/v2/repository/models/eta/load").status_code == 400
+        assert answer(server) == before
+        client.post("/v2/repository/models/eta/load", json={"parameters": {"force": True}}).raise_for_status()
+        assert "refused" not in state_of(server, "eta")
+        assert answer(server) != before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"path": "other"},
+        {"parameters": {"config": "{}"}},
+        {"parameters": {"force": "yes"}},
+        {"parameters": []},
+        [],
+    ],
+    ids=str,
+)
+def test_what_a_load_does_not_take_is_refused(keyed: RunningServer, body: object) -> None:
+    with keyed.admin() as client:
+        assert client.post("/v2/repository/models/tiny/load", json=body).status_code == 400
+
+
+def test_a_link_that_leads_nowhere_is_told_once(tmp_path: Path, bundle: Path) -> None:
+    current = tmp_path / "current"
+    current.symlink_to(bundle)
+    with serving(f"eta={current}", "--watch") as server:
+        link(tmp_path / "nothing", current)
+        assert server.process.stderr is not None
+        while "nothing to follow" not in server.process.stderr.readline():
+            assert server.process.poll() is None
+        assert "refused" not in state_of(server, "eta")
+        assert "nothing to follow" not in server.stop()[1]
+
+
+def test_a_refusal_does_not_tell_clients_where_bundles_lie(
+    tmp_path: Path, bundle: Path, admin_keys: tuple[str, Path]
+) -> None:
+    current = tmp_path / "current"
+    current.symlink_to(bundle)
+    with serving(f"eta={current}", *admin_keys) as server, server.admin() as client:
+        link(tmp_path / "nothing", current)
+        assert client.post("/v2/repository/models/eta/load").status_code == 400
+        (entry,) = httpx.post(f"{server.url}/v2/repository/index").json()
+        assert entry["reason"] == state_of(server, "eta")["refused"]
+        assert "/" not in entry["reason"]
+        assert str(tmp_path / "nothing") in server.stop()[1]
 
 
 def test_a_change_that_meets_no_worker_is_taken_by_the_next_one(tmp_path: Path, bundle: Path) -> None:

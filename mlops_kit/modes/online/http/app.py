@@ -13,7 +13,7 @@ from mlops_kit.modes.online.http.compression import WORTH_BYTES, compressed
 from mlops_kit.modes.online.http.events import EventDoor
 from mlops_kit.modes.online.http.failures import mlflow_error, oip_error
 from mlops_kit.modes.online.http.health import Health
-from mlops_kit.modes.online.http.messages import DisconnectedError, Receive, Scope, Send, authorization
+from mlops_kit.modes.online.http.messages import DisconnectedError, Receive, Response, Scope, Send, authorization
 from mlops_kit.modes.online.http.operations import Operations
 from mlops_kit.modes.online.http.overload import Gate
 from mlops_kit.modes.online.http.paths import is_open
@@ -112,7 +112,10 @@ class App:
             }
         if len(names) == 1:
             exact["/invocations"] = self._invocations(names[0])
-        return Routes(exact, self._find)
+        else:
+            refusing = Route(_refuse_unnamed, mlflow_error, "mlflow", self._models.unnamed)
+            exact["/invocations"] = {"POST": refusing}
+        return Routes(exact, self._find, self._models.unnamed)
 
     def _find(self, parts: Sequence[str]) -> Methods | None:
         """Paths with versions, and those of models that are not there."""
@@ -131,11 +134,11 @@ class App:
                 return None
 
     def _invocations(self, name: str) -> Methods:
-        meter = self._models.meter(name)
+        meter = self._models.meter(name) or self._models.unnamed
         return {"POST": Route(partial(self._predictions.invoke, name), mlflow_error, "mlflow", meter)}
 
     def _of_model(self, name: str, version: str) -> dict[str, Methods]:
-        meter = self._models.meter(name)
+        meter = self._models.meter(name) or self._models.unnamed
         infer = partial(self._predictions.infer, name, version)
         return {
             "": {"GET": Route(partial(self.health.describe_model, name, version), oip_error)},
@@ -143,3 +146,7 @@ class App:
             "/stats": {"GET": Route(partial(self.health.tell_statistics, name, version), oip_error)},
             "/infer": {"POST": Route(infer, oip_error, "oip", meter)},
         }
+
+
+async def _refuse_unnamed(_scope: Scope, _receive: Receive) -> Response:
+    return mlflow_error(404, "there are several models here. Ask one of them at /models/NAME/invocations")

@@ -12,6 +12,7 @@ from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.metrics.exposition import render_metrics
 from mlops_kit.modes.online.models import Models
+from mlops_kit.modes.online.protocols.json_body import parse_object
 
 MOST_CHARACTERS = 4096
 """Of a path; no system takes more."""
@@ -52,21 +53,27 @@ class Operations:
         return Response(200, orjson.dumps(documents))
 
     async def load(self, name: str, scope: Scope, receive: Receive) -> Response:
-        """Fetch a model's bundle anew; `{"parameters": {"path": …}}` names another one below the model root."""
+        """Fetch a model's bundle anew; `{"parameters": {"path": …}}` names another one below the model root.
+
+        With `"force": true`, it may have another signature.
+        """
         self._keys.check_admin(authorization(scope))
         self._models.slot(name)
-        digest = await self._admin.load(name, _path(await self._reader.read(scope, receive)))
+        path, is_forced = _parameters(await self._reader.read(scope, receive))
+        digest = await self._admin.load(name, path, is_forced=is_forced)
         return Response(200, orjson.dumps({"name": name, "digest": digest}))
 
 
-def _path(body: bytes) -> str | None:
-    if not body.strip():
-        return None
-    try:
-        document: Any = orjson.loads(body)
-        path = document.get("parameters", {}).get("path")
-    except (orjson.JSONDecodeError, AttributeError) as error:
-        raise InputError("the body is no JSON object with parameters", fix="send none, or a path") from error
+def _parameters(body: bytes) -> tuple[str | None, bool]:
+    """Path and force. Nothing is ignored that may have been meant seriously."""
+    document: Any = parse_object(body) if body.strip() else {}
+    parameters = document.get("parameters", {})
+    if set(document) - {"parameters"} or not isinstance(parameters, dict) or set(parameters) - {"path", "force"}:
+        fix = 'send {"parameters": {"path": …, "force": …}}, either or both, or no body'
+        raise InputError("the body has what loading a bundle does not take", fix=fix)
+    path, is_forced = parameters.get("path"), parameters.get("force", False)
     if path is not None and (not isinstance(path, str) or len(path) > MOST_CHARACTERS or "\0" in path):
         raise InputError("the parameter path is no path")
-    return path
+    if not isinstance(is_forced, bool):
+        raise InputError("the parameter force is neither true nor false")
+    return path, is_forced

@@ -30,7 +30,7 @@ class Gate:
         self._entrances = {
             quote(path).encode(): (slots[route.meter], route, _encode(route, queue))
             for path, route in routes.exact_posts()
-            if route.meter
+            if route.meter in slots
         }
 
     def has_room(self, url: bytes) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
-from mlops_kit.modes.online.http.failures import Failure
+from mlops_kit.modes.online.http.failures import Failure, oip_error
 from mlops_kit.modes.online.http.messages import Handler, Receive, Response, Scope
 from mlops_kit.modes.online.metrics.counters import ModelMeter
 
@@ -33,9 +33,15 @@ Methods = Mapping[str, Route]
 
 
 class Routes:
-    """`exact` has the paths that are written in one way only; `find` is asked for the others."""
+    """`exact` has the paths that are written in one way only; `find` is asked for the others.
 
-    def __init__(self, exact: Mapping[str, Methods], find: Callable[[Sequence[str]], Methods | None]) -> None:
+    `unnamed` counts requests that nobody answers.
+    """
+
+    def __init__(
+        self, exact: Mapping[str, Methods], find: Callable[[Sequence[str]], Methods | None], unnamed: ModelMeter
+    ) -> None:
+        self._unnamed = unnamed
         self._exact = {
             (method, path): route for path, methods in exact.items() for method, route in methods.items()
         }
@@ -53,7 +59,8 @@ class Routes:
             return route
         methods = self._methods.get(path) or self._find(path.strip("/").split("/")) or {}
         known = methods.get("GET" if method == "HEAD" else method)
-        return known or Route(partial(_refuse, sorted(methods), failure), failure)
+        door = "oip" if failure is oip_error else "mlflow"
+        return known or Route(partial(_refuse, sorted(methods), failure), failure, door, self._unnamed)
 
 
 async def _refuse(allowed: Sequence[str], failure: Failure, scope: Scope, _receive: Receive) -> Response:

@@ -12,6 +12,7 @@ import numpy as np
 from mlops_kit.modes.online.metrics.layout import (
     BATCH_BOUNDS,
     BOUNDS_S,
+    LARGER,
     MOST_ROWS,
     SIZE,
     STAGES,
@@ -97,6 +98,11 @@ class ModelMeter:
         if 0 < rows <= MOST_ROWS:
             self._slot[self._layout.runs[rows - 1]] += 1
             self._slot[self._layout.run_seconds[rows - 1]] += seconds
+        elif rows > MOST_ROWS:
+            size = min((rows // MOST_ROWS).bit_length(), LARGER) - 1
+            self._slot[self._layout.larger_runs[size]] += 1
+            self._slot[self._layout.larger_seconds[size]] += seconds
+            self._slot[self._layout.larger_rows[size]] += rows
 
     def show_queue(self, requests: int) -> None:
         """How many wait now."""

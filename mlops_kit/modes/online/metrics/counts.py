@@ -20,7 +20,8 @@ class Duration:
 class ModelCounts:
     """Since the server was started. A request is assembled, waits in the queue, and is run with others.
 
-    `rows` and `runs` are those that the model answered; `batches` has its runs by their number of rows.
+    `rows` and `runs` are those that the model answered; `batches` has its runs by their number of rows, which is a
+    mean for large ones.
     """
 
     last_request_ms: int = 0
@@ -42,6 +43,10 @@ def count_model(counters: SharedCounters, name: str) -> ModelCounts:
     failed = sum(totals[places.request(door, status)] for door in DOORS for status in STATUSES if status >= 400)
     runs = zip(places.runs, places.run_seconds, strict=True)
     batches = {rows: _duration(totals[at], totals[seconds]) for rows, (at, seconds) in enumerate(runs, 1)}
+    larger = zip(places.larger_runs, places.larger_seconds, places.larger_rows, strict=True)
+    for at, seconds, rows in larger:
+        if totals[at]:
+            batches[round(totals[rows] / totals[at])] = _duration(totals[at], totals[seconds])
     stages = {stage: _of(totals, histogram) for stage, histogram in places.stages.items()}
     return ModelCounts(
         last_request_ms=round(slots[:, places.last_at].max() * 1000),

@@ -39,6 +39,9 @@ NAME_PLACES = 11
 MOST_ROWS = 256
 """Runs of up to so many rows are also counted for each number of rows."""
 
+LARGER = 16
+"""Larger ones are counted together with those of up to twice as many: with their rows, so that a mean is known."""
+
 SIZE = 8
 """Bytes of a number."""
 
@@ -108,6 +111,10 @@ class ModelLayout:
         self.run_seconds = range(self.runs.stop, self.runs.stop + MOST_ROWS)
         self.lookups = LookupLayout(self.run_seconds.stop)
         first = self.lookups.end
+        self.larger_runs = range(first, first + LARGER)
+        self.larger_seconds = range(self.larger_runs.stop, self.larger_runs.stop + LARGER)
+        self.larger_rows = range(self.larger_seconds.stop, self.larger_seconds.stop + LARGER)
+        first = self.larger_rows.stop
         self.rows, self.failed_s, self.last_at, self.queued, self.reloads, self.refusals, self.end = range(
             first, first + 7
         )

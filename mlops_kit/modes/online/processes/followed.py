@@ -12,7 +12,7 @@ from mlops_kit.modes.online.processes.settling import Settling
 class Followed:
     """A reference, and what the workers have of it: `files`, with the `digest` that the first of them tells.
 
-    `refusal` says why they do not have the newest.
+    `refusal` says why they do not have the newest; `misses` is at how many looks in a row there was none.
     """
 
     reference: Reference
@@ -20,6 +20,7 @@ class Followed:
     settling: Settling
     digest: str = ""
     refusal: str = ""
+    misses: int = 0
 
     @property
     def path(self) -> str:

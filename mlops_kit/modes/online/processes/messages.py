@@ -28,10 +28,14 @@ class Start(Message, frozen=True):
 
 
 class Prepare(Message, frozen=True):
-    """To a worker: load this beside what answers, check it, and answer with Prepared."""
+    """To a worker: load this beside what answers, check it, and answer with Prepared.
+
+    If it `is_forced`, it may have another signature.
+    """
 
     name: str
     path: str
+    is_forced: bool = False
 
 
 class Switch(Message, frozen=True):
@@ -78,6 +82,7 @@ class LoadAsked(Message, frozen=True):
     ticket: int
     name: str
     path: str | None
+    is_forced: bool = False
 
 
 class LoadDone(Message, frozen=True):

@@ -17,6 +17,7 @@ def follow_all(words: Iterable[str]) -> dict[str, Followed]:
 
     Raises UsageError for names that are missing, no names, or there twice, and what `follow` raises.
     """
+    words = list(words)
     split = [_split(word) for word in words]
     names = [name for name, _ in split if name]
     if len(split) > 1 and (nameless := [text for name, text in split if not name]):
@@ -26,6 +27,8 @@ def follow_all(words: Iterable[str]) -> dict[str, Followed]:
         _check(name)
         if names.count(name) > 1:
             raise UsageError(f"two models are called {name!r}", fix="give each a name of its own")
+    if nothing := next((word for word, (_, text) in zip(words, split, strict=True) if not text), None):
+        raise UsageError(f"{nothing!r} names no bundle", fix="give it as NAME=BUNDLE")
     found = [follow(text) for _, text in split]
     return dict(zip(names or [_name_of(found[0])], found, strict=True))
 
@@ -39,8 +42,8 @@ def _split(word: str) -> tuple[str, str]:
 
 
 def _name_of(model: Followed) -> str:
-    """The one in its manifest. Whether the rest of the bundle is sound, workers find out."""
-    name = parse_manifest(read_limited(model.files.directory, FILE_NAME, MAX_BYTES)).name
+    """The registry's, or the one in its manifest. Whether the rest of the bundle is sound, workers find out."""
+    name = model.reference.name or parse_manifest(read_limited(model.files.directory, FILE_NAME, MAX_BYTES)).name
     _check(name)
     return name
 

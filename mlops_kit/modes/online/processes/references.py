@@ -1,6 +1,7 @@
 """Where a served bundle comes from, and whether there is another one by now."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,20 @@ from mlops_kit.bundle.manifest import FILE_NAME as MANIFEST
 from mlops_kit.bundle.manifest import MAX_BYTES, parse_manifest
 from mlops_kit.errors import BundleError, UsageError
 
+REGISTERED = re.compile("models:/([^/@]+)[/@]")
+
 
 @dataclass(frozen=True, slots=True)
 class PathReference:
     """A directory, an archive, or a link to one, such as `current`."""
 
     text: str
+    is_fixed = False
+
+    @property
+    def name(self) -> str:
+        """None of its own."""
+        return ""
 
     def identify(self) -> str:
         """Changes when there is something new, and while that is copied. Raises UsageError if nothing is there."""
@@ -39,6 +48,17 @@ class RegistryReference:
     """An MLflow URI: `models:/name@champion`, `models:/name/3`, `runs:/id/path`."""
 
     text: str
+
+    @property
+    def name(self) -> str:
+        """That of the registered model; none for files of a run."""
+        found = REGISTERED.match(self.text)
+        return found[1] if found else ""
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is the same for ever."""
+        return mlflow_registry.ALIAS.match(self.text) is None
 
     def identify(self) -> str:
         """The version behind an alias. Raises UsageError if the registry does not have it."""

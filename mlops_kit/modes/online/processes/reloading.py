@@ -9,7 +9,7 @@ from mlops_kit.errors import BundleError, MlkitError, NotReadyError
 from mlops_kit.modes.facts import facts_of
 from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.processes.followed import Followed, Following
-from mlops_kit.modes.online.processes.messages import LoadDone
+from mlops_kit.modes.online.processes.messages import LoadAsked, LoadDone
 from mlops_kit.modes.online.processes.references import fetch_below
 from mlops_kit.modes.online.processes.worker_process import WorkerProcess
 
@@ -17,6 +17,9 @@ log = logging.getLogger("mlkit.serve")
 
 WATCH_S = 1.0
 """How often `--watch` looks."""
+
+MISSES = 2
+"""A link may point nowhere for one look; the next one tells of it, once."""
 
 
 class Reloading:
@@ -44,14 +47,14 @@ class Reloading:
             for name, model in self._following.items():
                 await self._look(name, model)
 
-    async def load_asked(self, ticket: int, name: str, path: str | None) -> LoadDone:
+    async def load_asked(self, asked: LoadAsked) -> LoadDone:
         """A client's wish."""
         try:
-            return LoadDone(ticket, await self.load(name, path))
+            return LoadDone(asked.ticket, await self.load(asked.name, asked.path, is_forced=asked.is_forced))
         except MlkitError as error:
-            return LoadDone(ticket, refusal=facts_of(error))
+            return LoadDone(asked.ticket, refusal=facts_of(error))
 
-    async def load(self, name: str, path: str | None = None) -> str:
+    async def load(self, name: str, path: str | None = None, *, is_forced: bool = False) -> str:
         """Fetch a bundle anew, or take one below the model root, and let all workers serve it; returns its digest.
 
         Raises BundleError, UsageError or NotReadyError, and the one before goes on.
@@ -64,7 +67,7 @@ class Reloading:
             try:
                 if path is None:
                     files = await asyncio.to_thread(self._following[name].reference.fetch)
-                digest = await self._roll_out(name, files, self._ready())
+                digest = await self._roll_out(name, files, self._ready(), is_forced=is_forced)
             except NotReadyError:
                 raise
             except MlkitError as error:
@@ -88,11 +91,12 @@ class Reloading:
     async def _align(self, worker: WorkerProcess, name: str, model: Followed) -> None:
         model.digest = model.digest or worker.digests[name]
         if worker.digests[name] != model.digest:
-            digest = await worker.prepare(name, model.path)
+            # What the others serve, or what is in its place now, is not a matter of choice any more.
+            digest = await worker.prepare(name, model.path, is_forced=True)
             if digest == model.digest:
                 worker.switch(name, digest)
             else:  # Its files are not those that the others have loaded.
-                digest = await self._roll_out(name, model.files, (worker, *self._ready()))
+                digest = await self._roll_out(name, model.files, (worker, *self._ready()), is_forced=True)
                 self._take(name, model.files, digest)
         if model.refusal:
             worker.refuse(name, model.refusal)
@@ -101,9 +105,13 @@ class Reloading:
         try:
             seen = await asyncio.to_thread(model.reference.identify)
         except MlkitError as error:
-            # A link may point nowhere for a moment.
-            log.debug("model %s: %s", name, error)
+            model.misses += 1
+            if model.misses == MISSES:
+                log.warning(
+                    "model %s: there is nothing to follow, the one that is loaded goes on: %s", name, error
+                )
             return
+        model.misses = 0
         if not model.settling.is_due(seen):
             return
         try:
@@ -118,22 +126,26 @@ class Reloading:
     def _ready(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers() if worker.is_ready]
 
-    async def _roll_out(self, name: str, files: Located, workers: Sequence[WorkerProcess]) -> str:
+    async def _roll_out(
+        self, name: str, files: Located, workers: Sequence[WorkerProcess], *, is_forced: bool
+    ) -> str:
         """One worker goes first: what kills the process that loads it kills no other. Returns the digest."""
         if not workers:
             raise NotReadyError(name)
         path = str(files.directory)
         first, *others = workers
         try:
-            digest = await first.prepare(name, path)
+            digest = await first.prepare(name, path, is_forced=is_forced)
             prepared = await asyncio.gather(
-                *(worker.prepare(name, path) for worker in others), return_exceptions=True
+                *(worker.prepare(name, path, is_forced=is_forced) for worker in others), return_exceptions=True
             )
             for worker, outcome in zip(others, prepared, strict=True):
                 if isinstance(outcome, BaseException) and not worker.gone.is_set():
                     raise outcome
                 if isinstance(outcome, str) and outcome != digest:
-                    raise BundleError(path, "it changed while it was loaded", "load it again when it rests")
+                    raise BundleError(
+                        "the bundle", "it changed while it was loaded", "load it again when it rests"
+                    )
         except MlkitError:
             for worker in workers:
                 worker.refuse(name, self._following[name].refusal)
@@ -153,8 +165,12 @@ class Reloading:
         model.files, model.digest, model.refusal = files, digest, ""
 
     def _refuse(self, name: str, error: MlkitError) -> None:
+        """The log has all of it. Clients are not told where anything lies on this machine."""
         log.error("model %s: the new bundle is refused, the old one goes on: %s", name, error)
         self._slot[self._layout.models[name].refusals] += 1
-        self._following[name].refusal = str(error)
+        refusal = str(error)
+        if "/" in refusal:  # a path, or a URI
+            refusal = f"{type(error).__name__}: the server's log says why"
+        self._following[name].refusal = refusal
         for worker in self._workers():
-            worker.refuse(name, str(error))
+            worker.refuse(name, refusal)

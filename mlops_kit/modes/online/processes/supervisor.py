@@ -170,8 +170,8 @@ class Supervisor:
                     worker.prepared.set_result(message)
                 case Refused(facts):
                     self._refuse_start(worker, error_of(facts))
-                case LoadAsked(ticket, name, path):
-                    self._background(self._load(worker, ticket, name, path))
+                case LoadAsked():
+                    self._background(self._load(worker, message))
         await worker.channel.close()
         if not has_started and not self._stopping.is_set() and not self._slot[self._layout.restarts]:
             self._fail(StoreError("a worker ended before it was ready"))
@@ -203,8 +203,8 @@ class Supervisor:
         self._failure = self._failure or error
         self._begin_stop()
 
-    async def _load(self, worker: WorkerProcess, ticket: int, name: str, path: str | None) -> None:
-        worker.channel.send(await self._reloading.load_asked(ticket, name, path))
+    async def _load(self, worker: WorkerProcess, asked: LoadAsked) -> None:
+        worker.channel.send(await self._reloading.load_asked(asked))
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         """What ends when the server is to stop."""

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import uvloop
 
 from mlops_kit.errors import MlkitError
@@ -64,7 +65,8 @@ class Worker:
         self._layout = layout
         self._limits = limits
         traffic = Traffic()
-        self._models = Models(meters, limits, traffic, _features(start))
+        unnamed = ModelMeter(layout.unnamed, self._slot)
+        self._models = Models(meters, limits, traffic, unnamed, _features(start))
         self._admin = Admin(channel)
         self._preparing: asyncio.Task[None] | None = None
         self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
@@ -73,7 +75,6 @@ class Worker:
         self._lost_before = {place: self._slot[place] for place in layout.losses.values()}
         self._app = App(self._models, start.job, counters, self._admin, self._predictions)
         self._http = HttpServer(self._app, start.job, traffic)
-        unnamed = ModelMeter(layout.unnamed, self._slot)
         self._grpc = GrpcDoor(self._models, start.job, counters, unnamed, self._predictions)
 
     async def run(self) -> None:
@@ -130,21 +131,26 @@ class Worker:
         try:
             if self._models.features:
                 await self._models.features.open()
-            for name, path in self._start.models.items():
-                await self._models.prepare(name, path)
-                self._models.switch(name)
         except MlkitError as error:
             self._channel.send(Refused(facts_of(error)))
             return False
+        for name, path in self._start.models.items():
+            try:
+                await self._models.prepare(name, path)
+            except MlkitError as error:
+                facts = facts_of(error)
+                self._channel.send(Refused(msgspec.structs.replace(facts, what=f"model {name}: {facts.what}")))
+                return False
+            self._models.switch(name)
         return True
 
     async def _converse(self) -> None:
         """Do what is said. Who says nothing any more is gone, and nobody else would say Stop."""
         async for message in self._channel.receive():
             match message:
-                case Prepare(name, path):
+                case Prepare():
                     # Whoever is told to stop in the middle of it does not wait for its end.
-                    self._preparing = self._tasks.create_task(self._prepare(name, path))
+                    self._preparing = self._tasks.create_task(self._prepare(message))
                 case Switch(name, is_taken, refusal):
                     if is_taken:
                         self._models.switch(name)
@@ -163,9 +169,10 @@ class Worker:
         elif self._drain_limit:
             self._drain_limit.reschedule(asyncio.get_running_loop().time())
 
-    async def _prepare(self, name: str, path: str) -> None:
+    async def _prepare(self, asked: Prepare) -> None:
+        name = asked.name
         try:
-            digest = await self._models.prepare(name, path)
+            digest = await self._models.prepare(name, asked.path, is_forced=asked.is_forced)
         except MlkitError as error:
             self._channel.send(Prepared(name, refusal=facts_of(error)))
         else:

@@ -31,15 +31,15 @@ class WorkerProcess:
     prepared: "asyncio.Future[Prepared] | None" = None
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def prepare(self, name: str, path: str) -> str:
+    async def prepare(self, name: str, path: str, *, is_forced: bool = False) -> str:
         """Have it load a bundle beside the one that answers; returns the digest. Raises what it refuses with."""
         self.prepared = asyncio.get_running_loop().create_future()
-        self.channel.send(Prepare(name, path))
+        self.channel.send(Prepare(name, path, is_forced))
         gone = asyncio.create_task(self.gone.wait())
         await asyncio.wait((self.prepared, gone), return_when=asyncio.FIRST_COMPLETED)
         gone.cancel()
         if not self.prepared.done():
-            raise BundleError(path, "the process that loaded it died")
+            raise BundleError("the bundle", "the process that loaded it died")
         answer = self.prepared.result()
         if answer.refusal:
             raise error_of(answer.refusal)

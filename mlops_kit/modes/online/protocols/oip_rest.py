@@ -67,7 +67,9 @@ def parse_inference(model: ServedModel, body: bytes, json_bytes: int | None) -> 
     tail = memoryview(body)[json_bytes:] if json_bytes is not None else None
     document = parse_object(head)
     inputs = document.get("inputs")
-    if not isinstance(inputs, list) or not inputs or not all(type(tensor) is dict for tensor in inputs):
+    if inputs == []:
+        raise InputError("the list of inputs is empty")
+    if not isinstance(inputs, list) or not all(type(tensor) is dict for tensor in inputs):
         raise InputError("the request has no list of inputs")
     parameters = _parameters(document)
     request = request_of(model, _read_tensors(inputs, tail))

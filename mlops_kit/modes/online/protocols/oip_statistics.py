@@ -10,7 +10,9 @@ from mlops_kit.modes.online.metrics.counts import Duration, ModelCounts
 
 
 def render_statistics(name: str, version: str, counts: ModelCounts) -> dict[str, Any]:
-    """One entry of `model_stats`. There is no cache; writing the answer is not measured."""
+    """One entry of `model_stats`. There is no cache; writing the answer is not measured, nor what is done for a
+    request before it shares a run with others.
+    """
     return {
         "name": name,
         "version": version,
@@ -30,9 +32,9 @@ def render_statistics(name: str, version: str, counts: ModelCounts) -> dict[str,
         "batch_stats": [
             {
                 "batch_size": rows,
-                "compute_input": asdict(Duration(runs.count)),
+                "compute_input": asdict(Duration()),
                 "compute_infer": asdict(runs),
-                "compute_output": asdict(Duration(runs.count)),
+                "compute_output": asdict(Duration()),
             }
             for rows, runs in sorted(counts.batches.items())
         ],

@@ -70,7 +70,10 @@ def from_list(name: str, dtype: str, shape: tuple[int, ...], count: int, data: A
         raise InputError(f"input {name!r} has no data")
     flat = data if len(shape) == 1 and len(data) == count else _flatten(name, data, count)
     if len(flat) != count:
-        raise InputError(f"input {name!r} has {len(flat)} elements", f"its shape {list(shape)} says {count}")
+        plural = "" if len(flat) == 1 else "s"
+        raise InputError(
+            f"input {name!r} has {len(flat)} element{plural}", f"its shape {list(shape)} says {count}"
+        )
     try:
         values = _array(flat, dtype)
     except (ValueError, TypeError, OverflowError) as error:

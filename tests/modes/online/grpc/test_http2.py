@@ -62,6 +62,17 @@ async def test_what_is_no_call_is_unimplemented() -> None:
     assert caught.value.code() == StatusCode.UNIMPLEMENTED
 
 
+async def test_calls_that_are_not_there_harm_no_other_on_their_connection() -> None:
+    async with echoing() as this, this.channel() as channel:
+        one, two = channel.unary_unary("/echo.Echo/One"), channel.unary_unary("/echo.Echo/Two")
+        calls = [call(b"sent") for _ in range(100) for call in (one, two)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert outcomes[::2] == [b"sent"] * 100
+    assert {error.code() for error in outcomes[1::2] if isinstance(error, grpc.RpcError)} == {
+        StatusCode.UNIMPLEMENTED
+    }
+
+
 async def test_metadata_comes_with_bytes_as_bytes() -> None:
     async with echoing() as this, this.channel() as channel:
         await channel.unary_unary("/echo.Echo/One")(b"", metadata=(("a", "b"), ("c-bin", b"\xff\0")))

@@ -1,0 +1,43 @@
+"""Whether clients of one model can go on with another as if nothing had happened."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mlops_kit.errors import listed
+from mlops_kit.schema import Column, Output, Signature
+
+Part = Column | Output
+
+
+def explain_change(old: Signature, new: Signature) -> str:
+    """What requests to the old model, or readers of its answers, would stumble over; empty if nothing.
+
+    A model may take more than the one before: a missing value, or a wider number. Columns keep their order: a
+    request may be one matrix of them.
+    """
+    return _explain("columns", old.columns, new.columns) or _explain("outputs", old.outputs, new.outputs)
+
+
+def _explain(kind: str, old: Sequence[Part], new: Sequence[Part]) -> str:
+    before, after = [part.name for part in old], [part.name for part in new]
+    changes = {
+        "has no more": [name for name in before if name not in after],
+        "has the new": [name for name in after if name not in before],
+        "has others for": [one.name for one, other in zip(old, new, strict=False) if not _is_taken(one, other)],
+    }
+    if said := [f"it {change} {kind} {listed(names)}" for change, names in changes.items() if names][:2]:
+        return ", ".join(said)
+    return "" if before == after else f"it has its {kind} in another order"
+
+
+def _is_taken(old: Part, new: Part) -> bool:
+    """Where the names are other ones, that is told of elsewhere."""
+    if old.name != new.name:
+        return True
+    if not isinstance(old, Column) or not isinstance(new, Column):
+        return (old.dtype, old.shape) == (new.dtype, new.shape)
+    is_wide = old.dtype == new.dtype or (
+        "string" not in (old.dtype, new.dtype) and np.can_cast(old.dtype, new.dtype, "safe")
+    )
+    return is_wide and old.shape == new.shape and (new.nullable or not old.nullable)
