@@ -95,11 +95,11 @@ def test_the_template_is_trained_exported_and_scored_by_the_installed_wheel(whee
         "--quiet",
         "--python",
         "venv/bin/python",
-        f"mlops-kit[sklearn] @ {wheel.as_uri()}",
+        f"mlops-kit[sklearn,features] @ {wheel.as_uri()}",
         cwd=tmp_path,
     )
     run(tmp_path / "venv/bin/mlkit", "init", "eta", "project", cwd=tmp_path)
     path = f"{tmp_path}/venv/bin:/usr/bin:/bin"
-    for target in ("export", "verify", "predict", "batch"):
+    for target in ("export", "verify", "predict", "batch", "materialize"):
         run("env", f"PATH={path}", "make", target, cwd=tmp_path / "project")
     assert list((tmp_path / "project" / "predictions").rglob("*.parquet"))
