@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from mlops_kit.errors import MissingExtraError, UsageError
+from mlops_kit.modes.online.features.options import StoreFailure
 from mlops_kit.modes.online.log_format import LogFormat
 
 from . import console
-from .options import option, parse_size
+from .options import environment_password, option, parse_size, refuse_passwords
 
 if TYPE_CHECKING:
+    from mlops_kit.modes.online.features.options import StoreOptions
     from mlops_kit.modes.online.keys import Keys
     from mlops_kit.modes.online.tls import Tls
 
@@ -22,6 +24,7 @@ PACKAGES = ("uvicorn", "uvloop", "httptools", "grpc", "grpc_health", "grpc_refle
 
 
 def serve(
+    context: typer.Context,
     bundles: list[str] = typer.Argument(
         metavar="BUNDLE…", help="Bundles, as paths, .mlkit archives or MLflow URIs; several as NAME=BUNDLE."
     ),
@@ -46,6 +49,17 @@ def serve(
     log_predictions: Path | None = option(
         None, help="A folder for what was asked and answered, in Parquet by day."
     ),
+    store: str | None = option(
+        None, help="Where features are looked up: sqlite:///FILE, redis://HOST/0 or postgresql://HOST/DATABASE."
+    ),
+    store_failure: StoreFailure = option(
+        StoreFailure.defaults,
+        help="What requests get while the store does not answer: defaults, marked so, or 503.",
+    ),
+    store_timeout_ms: int = option(200, min=1, help="How long a request waits for the store."),
+    request_time: bool = option(
+        False, "--request-time", help="Let clients say as of when features are, with the parameter as_of."
+    ),
 ) -> None:
     """Answer requests with a model's predictions, until SIGTERM.
 
@@ -68,6 +82,7 @@ def serve(
     from mlops_kit.modes.online.processes.naming import follow_all
     from mlops_kit.modes.online.processes.supervisor import supervise
 
+    features = _features(context, store, store_failure, store_timeout_ms, is_timed=request_time)
     limits = Limits(
         max_batch=max_batch,
         max_delay_s=max_delay_ms / 1000,
@@ -94,6 +109,7 @@ def serve(
             keys=keys,
             tls=tls,
             log_folder=str(log_predictions) if log_predictions else None,
+            features=features,
         )
         for danger in exposures(listener.getsockname()[0], keys, tls):
             console.note(f"warning: {danger}")
@@ -119,6 +135,23 @@ def _keys(key_file: Path | None, admin_key_file: Path | None) -> "Keys":
         if file and is_open_to_others(file):
             console.note(f"warning: other users of this machine can read {file}: chmod 600 {file}")
     return Keys(*read)
+
+
+def _features(
+    context: typer.Context, store: str | None, failure: StoreFailure, timeout_ms: int, *, is_timed: bool
+) -> "StoreOptions | None":
+    from mlops_kit.modes.online.features.options import StoreOptions
+    from mlops_kit.stores.resolve import check_store
+
+    if store is None:
+        if is_timed:
+            raise UsageError("--request-time needs --store", "a time says as of when features are looked up")
+        return None
+    refuse_passwords(context, "store")
+    if find_spec("numba") is None:
+        raise MissingExtraError("numba", "features", "mlkit serve --store")
+    check_store(store)
+    return StoreOptions(store, environment_password(), failure, timeout_ms / 1000, is_timed)
 
 
 def _tls(certificate: Path | None, key: Path | None) -> "Tls | None":

@@ -20,7 +20,9 @@ MlkitError                  what happened, why, what to try next
 │   ├── TooLargeError           its body is larger than allowed
 │   ├── UnsupportedMediaTypeError
 │   ├── ModelNotFoundError
+│   ├── SourceNotFoundError
 │   ├── NotReadyError           its model is not loaded yet
+│   ├── FeaturesUnavailableError    the store of its features does not answer
 │   ├── UnauthorizedError       it has no key, or a wrong one
 │   └── ForbiddenError          its key does not allow it, or nobody's does
 └── InputError              rows that the model cannot take
@@ -174,11 +176,26 @@ class ModelNotFoundError(RequestError):
         super().__init__(f"there is no model {name!r}", fix=fix)
 
 
+class SourceNotFoundError(RequestError):
+    """No model takes features from events of this name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        fix = suggestion([name], list(known)) if known else "serve a bundle that has some, with --store"
+        super().__init__(f"there is no source of events {name!r}", fix=fix)
+
+
 class NotReadyError(RequestError):
     """The model is there, but not loaded yet."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"the model {name!r} is not loaded yet", fix="send it again in a moment")
+
+
+class FeaturesUnavailableError(RequestError):
+    """The store does not answer. Why is not the caller's to know, and is in the log."""
+
+    def __init__(self) -> None:
+        super().__init__("the store of the features does not answer", "the server's log says why", "try again")
 
 
 class UnauthorizedError(RequestError):

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from mlops_kit.errors import MissingExtraError, UsageError, listed, suggestion
 from mlops_kit.stores.interface import Store
-from mlops_kit.tables.address import parse_address
+from mlops_kit.tables.address import Address, parse_address
 
 BACKENDS = {
     "sqlite": ("mlops_kit.stores.sqlite.store", ""),
@@ -22,6 +22,20 @@ def open_store(uri: str, password: str = "") -> Store:
 
     Raises MissingExtraError, UsageError, and StoreError if the server cannot be reached.
     """
+    address = check_store(uri)
+    module, extra = BACKENDS[address.scheme]
+    try:
+        backend = import_module(module)
+    except ModuleNotFoundError as error:
+        if not extra:
+            raise
+        raise MissingExtraError(error.name or extra, extra, f"{address.scheme}://") from error
+    store: Store = backend.open_store(address, address.password or password)
+    return store
+
+
+def check_store(uri: str) -> Address:
+    """The address of a store, which need not be there. Raises UsageError."""
     scheme, is_uri, _ = uri.partition("://")
     if not is_uri:
         raise UsageError(f"{uri!r} is no address of a store", "a store is no folder", f"write {EXAMPLE}")
@@ -32,12 +46,4 @@ def open_store(uri: str, password: str = "") -> Store:
     address = parse_address(uri, list(BACKENDS), needs_table=False)
     if address.table:
         raise UsageError(f"{address}: a store has no table", fix="leave out ?table=")
-    module, extra = BACKENDS[scheme]
-    try:
-        backend = import_module(module)
-    except ModuleNotFoundError as error:
-        if not extra:
-            raise
-        raise MissingExtraError(error.name or extra, extra, f"{scheme}://") from error
-    store: Store = backend.open_store(address, address.password or password)
-    return store
+    return address

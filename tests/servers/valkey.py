@@ -41,6 +41,11 @@ class ValkeyServer:
                 raise RuntimeError(f"no Valkey server: {(self._folder / 'log').read_text()}")
             time.sleep(0.01)
 
+    @property
+    def process(self) -> "subprocess.Popen[bytes] | None":
+        """The one that runs, if it was started."""
+        return self._process
+
     def kill(self) -> None:
         if self._process:
             self._process.kill()

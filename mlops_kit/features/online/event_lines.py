@@ -17,6 +17,8 @@ from mlops_kit.features.values import times_us
 
 Values = list[Any]
 
+NO_OBJECT: Final = "no JSON object"
+
 _LEAST, _LARGEST = -(2**63), 2**63 - 1
 
 
@@ -35,6 +37,20 @@ def read_event_lines(lines: Sequence[bytes], source: EventSource, columns: Seque
     """A row for each line; what is absent is null."""
     faults: dict[int, str] = {}
     rows = [_read_line(line, row, faults) for row, line in enumerate(lines)]
+    frame = _frame(rows, source, columns, faults)
+    return EventBatch(frame, faults, lambda row: rows[row] or lines[row].decode(errors="replace"))
+
+
+def read_event_values(values: Values, source: EventSource, columns: Sequence[str]) -> EventBatch:
+    """The same of parsed JSON values."""
+    faults = {row: NO_OBJECT for row, value in enumerate(values) if not isinstance(value, dict)}
+    rows = [{} if row in faults else value for row, value in enumerate(values)]
+    return EventBatch(_frame(rows, source, columns, faults), faults, lambda row: values[row])
+
+
+def _frame(
+    rows: Sequence[dict[str, Any]], source: EventSource, columns: Sequence[str], faults: dict[int, str]
+) -> pl.DataFrame:
     kinds: dict[str, Kind] = {field.name: field.kind for field in source.fields}
     kinds |= {field.column: field.kind for field in source.key}
     series = [
@@ -43,7 +59,7 @@ def read_event_lines(lines: Sequence[bytes], source: EventSource, columns: Seque
         else typed_series([row.get(name) for row in rows], name, kinds.get(name, "int64"), faults)
         for name in columns
     ]
-    return EventBatch(pl.DataFrame(series), faults, lambda row: rows[row] or lines[row].decode(errors="replace"))
+    return pl.DataFrame(series)
 
 
 def _read_line(line: bytes, row: int, faults: dict[int, str]) -> dict[str, Any]:
@@ -54,7 +70,7 @@ def _read_line(line: bytes, row: int, faults: dict[int, str]) -> dict[str, Any]:
         return {}
     if isinstance(found, dict):
         return found
-    faults[row] = "no JSON object"
+    faults[row] = NO_OBJECT
     return {}
 
 

@@ -38,7 +38,8 @@ class Dead:
 @dataclass(frozen=True, slots=True)
 class Pushed:
     """What became of a batch. `dead`: the rows that are in no state, in order, and why: those refused, and the
-    `late` ones. `last`: the highest sequence number, which is acknowledged together with all before it.
+    `late` ones. `is_repeated`: of each row, whether its number was applied before. `last`: the highest sequence
+    number, which is acknowledged together with all before it.
     """
 
     events: int
@@ -47,6 +48,7 @@ class Pushed:
     late: int
     dead: Sequence[Dead]
     last: int
+    is_repeated: Array
 
 
 def push_to_memory(
@@ -76,7 +78,8 @@ class Pusher:
         self._source, self._layout, self._store = source, layout, store
         self._address = (CHECKPOINT, source_key(layout))
         record = read_record(SourceRecord, store, *self._address)
-        self._generation = record.generation
+        self.generation = record.generation
+        """Of the state that events go into."""
         self._check(record)
         space = events_space(layout, record.generation)
         self._states = StateWriter(layout, store, space, self._address, self._check)
@@ -114,7 +117,7 @@ class Pusher:
                 "a state takes the events of a key in their order",
                 "wait for mlkit features materialize, or run it again if it was stopped",
             )
-        if record.generation != self._generation:
+        if record.generation != self.generation:
             raise StoreError(
                 f"the state of {name!r} was built anew from history meanwhile",
                 f"it has the events up to number {record.from_history}",
@@ -135,4 +138,5 @@ def outcome(refused: Mapping[str, Array], fates: Fates, seq: Array) -> Pushed:
         late=len(late),
         dead=dead,
         last=int(seq.max(initial=-1)),
+        is_repeated=fates.is_repeated,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -191,6 +191,14 @@ def keys_of_rows(key: Sequence[KeyField], columns: Columns) -> list[bytes | None
     kinds = [field.kind for field in key]
     rows = zip(*(columns[field.name].tolist() for field in key), strict=True)
     return [None if any(map(_is_missing, row)) else encode_key(row, kinds) for row in rows]
+
+
+def key_of_row(key: Sequence[KeyField], row: Mapping[str, Any]) -> bytes | None:
+    """The same of one row of Python values."""
+    if missing := [field.name for field in key if field.name not in row]:
+        raise MissingColumnsError(missing, row)
+    values = [row[field.name] for field in key]
+    return None if any(map(_is_missing, values)) else encode_key(values, [field.kind for field in key])
 
 
 def _is_missing(value: object) -> bool:

@@ -3,13 +3,21 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from mlops_kit.errors import InputError
+from mlops_kit.errors import InputError, StoreError
 from mlops_kit.features.definition.feature_set import FeatureSet
-from mlops_kit.features.online.sources import EventsReader, Part, Source, TableReader, keys_of_rows
+from mlops_kit.features.online.sources import (
+    EventsReader,
+    Keys,
+    Part,
+    Source,
+    TableReader,
+    key_of_row,
+    keys_of_rows,
+)
 from mlops_kit.schema import Array, Columns
 from mlops_kit.stores.interface import Store, Value
 
@@ -20,6 +28,9 @@ reads.
 
 IDLE_S: Final = 60.0
 """After which it looks before it reads, because what it knew may be dropped."""
+
+Found: TypeAlias = Sequence[Mapping[bytes, bytes]]
+"""For each source, the values of the keys that it knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +62,32 @@ class Vectors:
 
 
 class FeatureReader:
-    """Reads vectors. Threads may share it."""
+    """Reads vectors. Threads may share it. A table that was never written fails every read, unless the reader
+    `serves_absent` ones: their keys are then missing.
+    """
 
-    def __init__(self, feature_set: FeatureSet, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        feature_set: FeatureSet,
+        store: Store,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        serves_absent: bool = False,
+    ) -> None:
         used = {feature.source for feature in feature_set.features}
         self._sources: list[Source] = [
             *(EventsReader(source, feature_set) for source in feature_set.events if source.name in used),
             *(TableReader(source, feature_set) for source in feature_set.tables if source.name in used),
         ]
+        self.sources = [source.name for source in self._sources]
+        """The names of those that features are taken from."""
+        self._keys = [*dict.fromkeys(source.key for source in self._sources)]
         self._records = [source.record for source in self._sources]
         self._names = [feature.name for feature in feature_set.features]
         self._store = store
         self._clock = clock
         self._looked = -IDLE_S
+        self._serves_absent = serves_absent
 
     def read(self, columns: Columns, ts: Array, *, with_current: bool = True) -> Vectors:
         """The vector of each row, from the key columns of the rows and each one's time.
@@ -71,28 +95,58 @@ class FeatureReader:
         Features that include the current event take it from the other columns, unless they are to do without it.
         Raises MissingColumnsError or InputError for rows that do not fit the definition, and StoreError.
         """
-        keys = [keys_of_rows(source.key, columns) for source in self._sources]
-        values = self._fetch(keys)
-        parts = {}
-        for source, of_rows, found in zip(self._sources, keys, values, strict=True):
-            parts[source.name] = source.part(of_rows, found, ts, columns if with_current else {})
-        return self._joined(parts, ts)
+        keys = self.encode(columns)
+        return self.make(keys, self.fetch(keys), columns if with_current else {}, ts)
 
-    def _fetch(self, keys: Sequence[Sequence[bytes | None]]) -> list[dict[bytes, bytes]]:
-        """For each source, what the store has of its keys."""
+    def encode(self, columns: Columns) -> list[Keys]:
+        """Each source's key of each row. Raises MissingColumnsError and InputError."""
+        encoded = {key: keys_of_rows(key, columns) for key in self._keys}
+        return [encoded[source.key] for source in self._sources]
+
+    def encode_row(self, row: Mapping[str, Any]) -> list[Keys]:
+        """The same of one row of Python values."""
+        encoded = {key: key_of_row(key, row) for key in self._keys}
+        return [(encoded[source.key],) for source in self._sources]
+
+    def fetch(self, keys: Sequence[Keys]) -> Found:
+        """What the store has of each source's keys, in one round trip. Raises StoreError."""
         now = self._clock()
         if now - self._looked >= IDLE_S:
             self._look(self._store.read(self._records), now)
         while True:
             records = self._records if now - self._looked >= LOOK_S else []
-            wanted = [[*dict.fromkeys(key for key in of_source if key is not None)] for of_source in keys]
             addresses = list(records)
-            for source, of_source in zip(self._sources, wanted, strict=True):
-                space = source.space()
-                addresses += [(space, key) for key in of_source]
+            wanted: list[list[bytes]] = []
+            for source, of_source in zip(self._sources, keys, strict=True):
+                space = self._space(source)
+                wanted.append([*dict.fromkeys(key for key in of_source if key is not None)] if space else [])
+                addresses += [(space, key) for key in wanted[-1]]
             found = self._store.read(addresses)
             if not records or not self._look(found[: len(records)], now):
                 return _by_key(wanted, found[len(records) :])
+
+    def make(self, keys: Sequence[Keys], found: Found, columns: Columns, ts: Array) -> Vectors:
+        """The vector of each row from what the store has. `columns` are the rows' own, {} if no row is an event
+        itself. Raises MissingColumnsError, InputError, and StoreError for what is damaged.
+        """
+        parts = {
+            source.name: source.part(of_rows, values, ts, columns)
+            for source, of_rows, values in zip(self._sources, keys, found, strict=True)
+        }
+        return self._joined(parts, ts)
+
+    def absent(self) -> list[str]:
+        """The sources that the store has nothing of. Raises StoreError."""
+        records = self._store.read(self._records)
+        return [name for name, record in zip(self.sources, records, strict=True) if record is None]
+
+    def _space(self, source: Source) -> str:
+        try:
+            return source.space()
+        except StoreError:
+            if not self._serves_absent:
+                raise
+            return ""
 
     def _look(self, values: Sequence[Value | None], now: float) -> bool:
         """Take note of what is current; whether anything changed."""
@@ -117,7 +171,7 @@ class FeatureReader:
         )
 
 
-def _by_key(wanted: Sequence[Sequence[bytes]], found: Sequence[Value | None]) -> list[dict[bytes, bytes]]:
+def _by_key(wanted: Sequence[Sequence[bytes]], found: Sequence[Value | None]) -> Found:
     by_source, first = [], 0
     for keys in wanted:
         values = found[first : first + len(keys)]

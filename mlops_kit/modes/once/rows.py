@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,17 +29,23 @@ class TextRows:
     is_single: bool = False
 
 
-def parse_rows(data: bytes, signature: Signature, text_format: TextFormat | None = None) -> TextRows:
+def parse_rows(
+    data: bytes,
+    signature: Signature,
+    text_format: TextFormat | None = None,
+    optional: Collection[str] = (),
+) -> TextRows:
     """Read rows; the format is recognised by content if it is not given.
 
-    Raises InputError if the text is not of the format, MissingColumnsError if a row lacks a column.
+    Columns of CSV that are `optional` may lack. Raises InputError if the text is not of the format,
+    MissingColumnsError if a row lacks a column.
     """
     data = data.removeprefix(codecs.BOM_UTF8)
     if data.startswith(b"PAR1"):
         raise InputError("the rows are a Parquet file", "mlkit predict reads text", "use mlkit batch-predict")
     text_format = text_format or recognise_format(data)
     if text_format == "csv":
-        return TextRows(_parse_csv(data, signature), "csv")
+        return TextRows(_parse_csv(data, signature, optional), "csv")
     if text_format == "ndjson":
         rows = [_parse_json(line, number) for number, line in enumerate(data.splitlines(), 1) if line.strip()]
         return TextRows(_columns_of_rows(rows, signature), "ndjson")
@@ -123,7 +129,7 @@ def nested_column(values: list[Any], column: Column) -> Array:
         raise ColumnValueError(column.name, "lists of equal lengths", "lists of different lengths") from error
 
 
-def _parse_csv(data: bytes, signature: Signature) -> dict[str, Array]:
+def _parse_csv(data: bytes, signature: Signature, optional: Collection[str]) -> dict[str, Array]:
     try:
         reader = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
         header, *rows = [row for row in reader if row] or [[]]
@@ -139,7 +145,7 @@ def _parse_csv(data: bytes, signature: Signature) -> dict[str, Array]:
     counts = Counter(header)
     if twice := [name for name in names if counts[name] > 1]:
         raise InputError(f"two columns are called {twice[0]!r}", fix="remove one of them")
-    if missing := [name for name in names if name not in counts]:
+    if missing := [name for name in names if name not in counts and name not in optional]:
         raise MissingColumnsError(missing, header)
     for number, row in enumerate(rows):
         if len(row) != len(header):
@@ -147,7 +153,11 @@ def _parse_csv(data: bytes, signature: Signature) -> dict[str, Array]:
                 f"row {number} has {len(row)} fields", f"the header has {len(header)}", "mend that line"
             )
     places = {name: place for place, name in enumerate(header)}
-    return {c.name: _csv_column([row[places[c.name]] for row in rows], c) for c in signature.columns}
+    return {
+        c.name: _csv_column([row[places[c.name]] for row in rows], c)
+        for c in signature.columns
+        if c.name in places
+    }
 
 
 def _csv_column(texts: list[str], column: Column) -> Array:

@@ -25,11 +25,13 @@ class Batcher:
         max_rows: int,
         max_requests: int,
         max_delay_s: float = 0.0,
+        always_in_thread: bool = False,
         on_run: Callable[[int, float], None] = lambda _rows, _seconds: None,
     ) -> None:
         """`max_rows` is the size of a batch, which a lone request may exceed; `max_requests` that of the queue.
 
-        `on_run` is told the rows of each run, and how many seconds it took.
+        A run that waits for others is made `always_in_thread`, however short it is. `on_run` is told the rows of
+        each run, and how many seconds it took.
         """
         self._run = run
         self._on_run = on_run
@@ -41,6 +43,7 @@ class Batcher:
         self._running: Sequence[Waiting] = ()
         self._next: asyncio.Handle | None = None
         self._cost = RunCost()
+        self._always_in_thread = always_in_thread
         self._pool: ThreadPoolExecutor | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
@@ -80,7 +83,7 @@ class Batcher:
         None where it has to wait for others, or where its run would hold up the loop. Raises what the model does,
         and DeadlineError.
         """
-        if self._queue or self._running or self._max_delay_s or not self._cost.is_short(rows):
+        if self._queue or self._running or self._max_delay_s or not self._is_short(rows):
             return None
         started = time.perf_counter()
         if started >= deadline:
@@ -95,6 +98,9 @@ class Batcher:
         """End the thread, once nothing runs any more."""
         if self._pool:
             self._pool.shutdown(wait=False)
+
+    def _is_short(self, rows: int) -> bool:
+        return not self._always_in_thread and self._cost.is_short(rows)
 
     def _wake(self) -> None:
         """Start the next run: at once, or where a delay is asked for, when that is over or the batch is full."""
@@ -118,7 +124,7 @@ class Batcher:
             return
         rows = sum(waiting.rows for waiting in batch)
         started = time.perf_counter()
-        if self._cost.is_short(rows):
+        if self._is_short(rows):
             self._settle(batch, run_batch(self._run, batch, rows), started)
             self._go_on()
             return

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mlops_kit.modes.online.features.options import StoreOptions
 from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.log_format import LogFormat
@@ -22,3 +23,4 @@ class ServeJob:
     keys: Keys = field(default_factory=Keys)
     tls: Tls | None = None
     log_folder: str | None = None
+    features: StoreOptions | None = None

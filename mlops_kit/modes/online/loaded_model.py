@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from mlops_kit.bundle.locate import load_bundle
 from mlops_kit.errors import BundleError
+from mlops_kit.features.definition.feature_set import FeatureSet
+from mlops_kit.modes.online.features.lookup import Lookup
 from mlops_kit.modes.online.golden_row import GoldenRow, read_golden_row
 from mlops_kit.parity import check_goldens
 from mlops_kit.predictor import Predictor
@@ -11,11 +13,13 @@ from mlops_kit.predictor import Predictor
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """`golden` is a row to begin with."""
+    """`golden` is a row to begin with. `lookup` brings the features, where the server has a store."""
 
     predictor: Predictor
     digest: str
     golden: GoldenRow
+    features: FeatureSet | None = None
+    lookup: Lookup | None = None
 
 
 def load_model(path: str) -> LoadedModel:
@@ -24,4 +28,4 @@ def load_model(path: str) -> LoadedModel:
     predictor = Predictor.of_bundle(bundle)
     if not check_goldens(predictor).is_within(bundle.manifest.parity.tolerance):
         raise BundleError("goldens.parquet", "the model does not give its golden answers on this machine")
-    return LoadedModel(predictor, bundle.digest, read_golden_row(bundle))
+    return LoadedModel(predictor, bundle.digest, read_golden_row(bundle), bundle.features)

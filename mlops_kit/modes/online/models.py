@@ -1,10 +1,12 @@
 """The models of a server: found by name, replaced while requests go on."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlops_kit.errors import ModelNotFoundError, NotReadyError, suggestion
+from mlops_kit.modes.online.features.serving import FeatureServing
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.loaded_model import LoadedModel, load_model
 from mlops_kit.modes.online.metrics.counters import ModelMeter
@@ -12,6 +14,8 @@ from mlops_kit.modes.online.served_model import ServedModel
 from mlops_kit.modes.online.traffic import Traffic
 
 DRAIN_LOOK_S = 0.02
+
+log = logging.getLogger("mlkit.serve")
 
 
 @dataclass(slots=True)
@@ -28,7 +32,14 @@ class Slot:
 class Models:
     """Every name that is served. Used on one event loop."""
 
-    def __init__(self, meters: Mapping[str, ModelMeter], limits: Limits, traffic: Traffic) -> None:
+    def __init__(
+        self,
+        meters: Mapping[str, ModelMeter],
+        limits: Limits,
+        traffic: Traffic,
+        features: FeatureServing | None = None,
+    ) -> None:
+        self.features = features
         self._traffic = traffic
         self._slots = {name: Slot(name, meter) for name, meter in meters.items()}
         self._limits = limits
@@ -70,7 +81,7 @@ class Models:
 
         Raises BundleError or UsageError.
         """
-        loaded = await asyncio.to_thread(load_model, path)
+        loaded = await asyncio.to_thread(self._load, name, path)
         self.slot(name).prepared = loaded
         return loaded.digest
 
@@ -94,6 +105,15 @@ class Models:
         """Forget what was prepared; the model before goes on, and its metadata says why."""
         slot = self.slot(name)
         slot.prepared, slot.refusal = None, refusal
+
+    def _load(self, name: str, path: str) -> LoadedModel:
+        loaded = load_model(path)
+        if loaded.features is None:
+            return loaded
+        if self.features is None:
+            log.warning("%s has features, and no --store to look them up in: requests must bring them", name)
+            return loaded
+        return replace(loaded, lookup=self.features.lookup(name, loaded.features, loaded.predictor))
 
     async def drain(self) -> None:
         """Wait until every request is answered."""

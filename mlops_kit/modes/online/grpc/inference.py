@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mlops_kit.errors import InputError, listed
+from mlops_kit.modes.online.features.as_of import NAME as AS_OF
 from mlops_kit.modes.online.grpc.proto.messages import ModelInferRequest, ModelInferResponse
 from mlops_kit.modes.online.protocols.oip_tensors import (
     InputTensor,
@@ -53,8 +54,12 @@ def parse_inference(model: ServedModel, message: ModelInferRequest) -> Inference
     if not message.inputs:
         raise InputError("the request has no inputs")
     tensors = _read_raw(message) if raw else [_read_typed(tensor) for tensor in message.inputs]
+    request = request_of(model, tensors)
+    if message.parameters and AS_OF in message.parameters:
+        value = message.parameters[AS_OF]
+        model.set_time(request, {AS_OF: getattr(value, value.WhichOneof("parameter_choice") or "string_param")})
     return Inference(
-        request_of(model, tensors),
+        request,
         message.id,
         _wanted(model, message.outputs),
         bool(raw),
@@ -65,6 +70,8 @@ def parse_inference(model: ServedModel, message: ModelInferRequest) -> Inference
 def format_answer(model: ServedModel, inference: Inference, outputs: Sequence[Array]) -> ModelInferResponse:
     """The outputs that were asked for, in that order: raw if the inputs were, or if one of them cannot but be."""
     response = ModelInferResponse(model_name=model.name, model_version=model.version, id=inference.id)
+    if inference.request.degraded:
+        response.parameters["degraded"].string_param = ",".join(inference.request.degraded)
     by_name = model.named(outputs)
     is_raw = inference.is_raw or any(by_name[name].dtype == "float16" for name in inference.outputs)
     for name in inference.outputs:

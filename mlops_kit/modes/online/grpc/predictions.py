@@ -83,10 +83,10 @@ class Predictions:
 
     async def _infer(self, asked: ModelInferRequest, context: Context) -> ModelInferResponse:
         """Predict, and count how it went."""
-        started = time.perf_counter()
+        started, at_us = time.perf_counter(), time.time_ns() // 1000
         meter = self._models.meter(asked.model_name)
         try:
-            response = await self._predict(asked, context, started)
+            response = await self._predict(asked, context, started, at_us)
         except (Exception, asyncio.CancelledError) as error:
             if meter:
                 meter.count_failure("grpc", _status(error), time.perf_counter() - started)
@@ -95,7 +95,9 @@ class Predictions:
             meter.count_request("grpc", HTTPStatus.OK)
         return response
 
-    async def _predict(self, asked: ModelInferRequest, context: Context, started: float) -> ModelInferResponse:
+    async def _predict(
+        self, asked: ModelInferRequest, context: Context, started: float, at_us: int
+    ) -> ModelInferResponse:
         model = self._models.find(asked.model_name, asked.model_version)
         model.admit()
         inference = parse_inference(model, asked)
@@ -104,7 +106,7 @@ class Predictions:
         for timeout_s in (inference.timeout_s, context.time_remaining()):
             if timeout_s is not None:
                 deadline = min(deadline, started + timeout_s)
-        answer = await model.infer(inference.request, deadline)
+        answer = await model.infer(inference.request, deadline, at_us)
         if self._log:
             self._log.add(model, inference.request, answer, started, inference.id)
         response = format_answer(model, inference, answer.outputs)

@@ -8,6 +8,7 @@ from functools import partial
 from mlops_kit.errors import MlkitError
 from mlops_kit.modes.online.admin import Admin
 from mlops_kit.modes.online.http.compression import WORTH_BYTES, compressed
+from mlops_kit.modes.online.http.events import EventDoor
 from mlops_kit.modes.online.http.failures import mlflow_error, oip_error
 from mlops_kit.modes.online.http.health import Health
 from mlops_kit.modes.online.http.messages import DisconnectedError, Receive, Scope, Send, authorization
@@ -47,6 +48,7 @@ class App:
         self._pages = Pages(models, job.version, needs_key=job.keys.are_needed)
         self._predictions = Predictions(models, job.limits, self.reader, predictions)
         self._operations = Operations(models, counters, admin, self.reader, job.keys)
+        self._events = EventDoor(models, self.reader)
         self._routes = self._build_routes()
         self.gate = Gate(models, self._routes, job.limits.queue, self._keys)
 
@@ -111,6 +113,8 @@ class App:
                 return self._of_model(name, "").get("".join(f"/{part}" for part in rest))
             case ["v2", "repository", "models", name, "load"]:
                 return {"POST": Route(partial(self._operations.load, name), oip_error)}
+            case ["v2", "events", source]:
+                return {"POST": Route(partial(self._events.push, source), oip_error)}
             case ["models", name, "invocations"]:
                 return self._invocations(name)
             case _:

@@ -13,6 +13,7 @@ from mlops_kit.modes.online.protocols import mlflow, oip_rest
 from mlops_kit.modes.online.served_model import Request, ServedModel
 
 TIMEOUT_HEADER = b"x-timeout-ms"
+DEGRADED_HEADER = b"x-mlkit-degraded"
 REQUEST_ID_HEADER = b"x-request-id"
 LONGEST_ID = 200
 JSON_BYTES_HEADER = b"inference-header-content-length"
@@ -31,7 +32,7 @@ class Predictions:
 
     async def invoke(self, name: str, scope: Scope, receive: Receive) -> Response:
         """MLflow's /invocations."""
-        started = time.perf_counter()
+        started, at_us = time.perf_counter(), time.time_ns() // 1000
         deadline = self._deadline(scope, started)
         self._models.find(name).admit()
         body = await self._reader.read(scope, receive)
@@ -40,7 +41,7 @@ class Predictions:
         read = time.perf_counter()
         request = mlflow.parse_body(model, _content_type(scope), body, self._limits.body_bytes)
         assembled_s = time.perf_counter() - read
-        answer = await model.infer(request, deadline)
+        answer = await model.infer(request, deadline, at_us)
         headers = self._logged(scope, model, request, answer, started)
         response = Response(200, mlflow.format_answer(model, answer.outputs), headers=headers)
         total_s = time.perf_counter() - started
@@ -49,7 +50,7 @@ class Predictions:
 
     async def infer(self, name: str, version: str, scope: Scope, receive: Receive) -> Response:
         """The Open Inference Protocol's /infer."""
-        started = time.perf_counter()
+        started, at_us = time.perf_counter(), time.time_ns() // 1000
         deadline = self._deadline(scope, started)
         self._models.find(name, version).admit()
         oip_rest.check_type(_content_type(scope))
@@ -60,7 +61,7 @@ class Predictions:
         assembled_s = time.perf_counter() - read
         if inference.timeout_s is not None:
             deadline = min(deadline, started + inference.timeout_s)
-        answer = await model.infer(inference.request, deadline)
+        answer = await model.infer(inference.request, deadline, at_us)
         headers = self._logged(scope, model, inference.request, answer, started, inference.id)
         response = _response(oip_rest.format_answer(model, inference, answer.outputs), headers)
         total_s = time.perf_counter() - started
@@ -70,14 +71,19 @@ class Predictions:
     def _logged(
         self, scope: Scope, model: ServedModel, request: Request, answer: Answer, started: float, name: str = ""
     ) -> Headers:
-        """The header that says how the request is called in the log, if there is a log."""
+        """Headers that say how the request is called in the log, if there is one, and for which sources the store
+        did not answer.
+        """
+        marks: Headers = ()
+        if request.degraded:
+            marks = ((DEGRADED_HEADER, ",".join(request.degraded).encode()),)
         if self._log is None:
-            return ()
+            return marks
         name = name or header(scope, REQUEST_ID_HEADER).decode("latin-1")
         name = self._log.add(model, request, answer, started, name)
         # Others are told in the body: only the Open Inference Protocol takes them.
         is_fit = len(name) <= LONGEST_ID and name.isascii() and name.isprintable()
-        return ((REQUEST_ID_HEADER, name.encode()),) if is_fit else ()
+        return ((REQUEST_ID_HEADER, name.encode()), *marks) if is_fit else marks
 
     def _deadline(self, scope: Scope, started: float) -> float:
         """The server's, or an earlier one that the client asks for."""

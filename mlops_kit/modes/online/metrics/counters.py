@@ -18,6 +18,7 @@ from mlops_kit.modes.online.metrics.layout import (
     Layout,
     ModelLayout,
 )
+from mlops_kit.modes.online.metrics.sources import SourceCounts
 from mlops_kit.schema import Array
 
 
@@ -62,11 +63,12 @@ class SharedCounters:
 class ModelMeter:
     """Counts what one model does in one process."""
 
-    __slots__ = ("_layout", "_slot", "_stages")
+    __slots__ = ("_layout", "_slot", "_stages", "sources")
 
     def __init__(self, layout: ModelLayout, slot: "memoryview[float]") -> None:
         self._layout = layout
         self._slot = slot
+        self.sources = SourceCounts(layout.lookups, slot)
         self._stages = [(layout.stages[stage].first, layout.stages[stage].sum_at) for stage in STAGES]
 
     def count_request(self, door: str, status: int) -> None:

@@ -12,7 +12,16 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from mlops_kit.modes.online.metrics.counters import SharedCounters
-from mlops_kit.modes.online.metrics.layout import DOORS, OUTCOMES, STAGES, Histogram, Layout, ModelLayout
+from mlops_kit.modes.online.metrics.layout import (
+    AGE_BOUNDS_S,
+    DOORS,
+    OUTCOMES,
+    STAGES,
+    Histogram,
+    Layout,
+    ModelLayout,
+)
+from mlops_kit.modes.online.metrics.sources import totals_by_source
 from mlops_kit.schema import Array
 
 Family = type[CounterMetricFamily] | type[GaugeMetricFamily]
@@ -55,6 +64,7 @@ class _Reading(Collector):
         """Every family."""
         yield from self._of_requests()
         yield from self._of_models()
+        yield from self._of_features()
         yield from self._of_processes()
 
     def _of_requests(self) -> Iterator[Metric]:
@@ -66,7 +76,8 @@ class _Reading(Collector):
         )
         stages = HistogramMetricFamily(
             "mlkit_request_seconds",
-            "Where answered requests spent their time: waiting, being assembled, in the model, and in total.",
+            "Where answered requests spent their time: waiting, being assembled, while features were looked up, "
+            "in the model, and in total.",
             labels=("model", "stage"),
         )
         for name, places in (*self._layout.models.items(), ("", self._layout.unnamed)):
@@ -77,6 +88,8 @@ class _Reading(Collector):
             rejected.add_metric((name,), sum(self._totals[places.request(door, 429)] for door in DOORS))
             for stage in STAGES:
                 stages.add_metric((name, stage), *self._histogram(places.stages[stage]))
+            if self._totals[places.lookups.seconds.first : places.lookups.seconds.sum_at].any():
+                stages.add_metric((name, "lookup"), *self._histogram(places.lookups.seconds))
         yield from (requests, rejected, stages)
 
     def _of_models(self) -> Iterator[Metric]:
@@ -92,6 +105,30 @@ class _Reading(Collector):
         for model in self._digests.items():
             info.add_metric(model, 1)
         yield from (batches, info)
+
+    def _of_features(self) -> Iterator[Metric]:
+        """Of models whose features were looked up."""
+        ages = HistogramMetricFamily(
+            "mlkit_feature_age_seconds",
+            "How long before a request its key's newest event was, or its row of a table began to hold.",
+            labels=("model", "source"),
+        )
+        missing = CounterMetricFamily(
+            "mlkit_missing_keys", "Rows whose key a source did not know.", labels=("model", "source")
+        )
+        degraded = CounterMetricFamily(
+            "mlkit_degraded_requests", "Requests answered with defaults for want of the store.", labels=("model",)
+        )
+        failed = CounterMetricFamily("mlkit_failed_lookups", "Look-ups that failed.", labels=("model",))
+        for name, places in self._layout.models.items():
+            degraded.add_metric((name,), self._totals[places.lookups.degraded])
+            failed.add_metric((name,), self._totals[places.lookups.failed])
+            for source, totals in totals_by_source(self._slots, places.lookups):
+                missing.add_metric((name, source), totals.missing)
+                bounds = [*map(str, AGE_BOUNDS_S), "+Inf"]
+                buckets = list(zip(bounds, accumulate(totals.ages), strict=True))
+                ages.add_metric((name, source), buckets, totals.age_sum)
+        yield from (ages, missing, degraded, failed)
 
     def _of_processes(self) -> Iterator[Metric]:
         workers = [f"worker-{index}" for index in range(len(self._slots) - 1)]

@@ -25,6 +25,17 @@ BOUNDS_S = (
 
 BATCH_BOUNDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
+AGE_BOUNDS_S = (
+    1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0, 31_536_000.0,
+)  # fmt: skip
+"""Upper bounds of the buckets of the ages of features, in seconds: from a second to a year."""
+
+MOST_SOURCES = 24
+"""Of the features of a model, also of bundles that it had before."""
+
+NAME_PLACES = 11
+"""Numbers that a source's name takes."""
+
 MOST_ROWS = 256
 """Runs of up to so many rows are also counted for each number of rows."""
 
@@ -52,6 +63,36 @@ class Histogram:
         return Histogram(first, bounds, sum_at, sum_at + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class SourceLayout:
+    """A source of features: its name, then how many keys it did not know, then the ages of those that it did."""
+
+    name: int
+    missing: int
+    ages: Histogram
+    end: int
+
+    @staticmethod
+    def at(first: int) -> "SourceLayout":
+        """One that begins there."""
+        ages = Histogram.at(first + NAME_PLACES + 1, AGE_BOUNDS_S)
+        return SourceLayout(first, first + NAME_PLACES, ages, ages.end)
+
+
+class LookupLayout:
+    """The places of what is looked up for a model, from `first` on."""
+
+    def __init__(self, first: int) -> None:
+        self.degraded, self.failed = first, first + 1
+        self.seconds = Histogram.at(first + 2, BOUNDS_S)
+        place = self.seconds.end
+        self.sources: list[SourceLayout] = []
+        for _ in range(MOST_SOURCES):
+            self.sources.append(SourceLayout.at(place))
+            place = self.sources[-1].end
+        self.end = place
+
+
 class ModelLayout:
     """The places of one model, from `first` on."""
 
@@ -65,7 +106,8 @@ class ModelLayout:
         self.batches = Histogram.at(place, BATCH_BOUNDS)
         self.runs = range(self.batches.end, self.batches.end + MOST_ROWS)
         self.run_seconds = range(self.runs.stop, self.runs.stop + MOST_ROWS)
-        first = self.run_seconds.stop
+        self.lookups = LookupLayout(self.run_seconds.stop)
+        first = self.lookups.end
         self.rows, self.failed_s, self.last_at, self.queued, self.reloads, self.refusals, self.end = range(
             first, first + 7
         )

@@ -11,7 +11,9 @@ from mlops_kit.schema import Column, Output, Signature
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A loaded model. `refusal` says why the last bundle was refused that should have replaced it."""
+    """A loaded model. `refusal` says why the last bundle was refused that should have replaced it. Requests need not
+    have the `optional` columns.
+    """
 
     name: str
     version: str
@@ -20,6 +22,7 @@ class ModelView:
     refusal: str
     signature: Signature
     golden: GoldenRow
+    optional: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
         """What /models says of it."""
@@ -30,7 +33,8 @@ class ModelView:
             "version": self.version,
             "digest": self.digest,
             "loaded_at": datetime.fromtimestamp(self.loaded_at, UTC).isoformat(timespec="seconds"),
-            "inputs": _describe(self.signature.columns),
+            "inputs": _describe([column for column in self.signature.columns if column.name not in self.optional]),
+            "optional_inputs": _describe([c for c in self.signature.columns if c.name in self.optional]),
             "outputs": _describe(self.signature.outputs),
             "example": dict(self.golden.row),
         }

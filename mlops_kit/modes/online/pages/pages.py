@@ -57,5 +57,12 @@ async def _send_file(response: Response, scope: Scope, _receive: Receive) -> Res
 
 def _view(slot: Slot, model: ServedModel) -> ModelView:
     return ModelView(
-        slot.name, model.version, model.digest, model.loaded_at, slot.refusal, model.signature, model.golden
+        slot.name,
+        model.version,
+        model.digest,
+        model.loaded_at,
+        slot.refusal,
+        model.signature,
+        model.golden,
+        model.optional,
     )

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from mlops_kit.features.parity.log import VectorLog
 from mlops_kit.modes.online.batch import Feeds
+from mlops_kit.modes.online.features.asked import Asked
 from mlops_kit.schema import Array, Column, Signature, Tensor
 
 
@@ -15,7 +17,7 @@ from mlops_kit.schema import Array, Column, Signature, Tensor
 class Entry:
     """A request that was answered: references, because copying would hold up the event loop.
 
-    `time_ns` is when it arrived, since 1970.
+    `time_ns` is when it arrived, since 1970. `vector_log` writes the vectors of a model with features.
     """
 
     model: str
@@ -27,6 +29,8 @@ class Entry:
     rows: int
     feeds: Feeds
     outputs: Sequence[Array]
+    asked: Asked | None = None
+    vector_log: VectorLog | None = None
 
 
 def frame_of_entries(entries: Sequence[Entry]) -> pl.DataFrame:
@@ -47,7 +51,7 @@ def frame_of_entries(entries: Sequence[Entry]) -> pl.DataFrame:
             "latency_s": [entry.latency_s for entry in entries],
         }
     )
-    return requests[np.repeat(np.arange(len(entries)), rows)].select(
+    rows_of_requests = requests[np.repeat(np.arange(len(entries)), rows)].select(
         "id",
         "time",
         "digest",
@@ -56,6 +60,8 @@ def frame_of_entries(entries: Sequence[Entry]) -> pl.DataFrame:
         pl.DataFrame(_outputs(signature, entries)).to_struct("outputs"),
         "latency_s",
     )
+    log, asked = entries[0].vector_log, [entry.asked for entry in entries if entry.asked]
+    return rows_of_requests.hstack(log.frame([one.used() for one in asked])) if log else rows_of_requests
 
 
 def _inputs(signature: Signature, entries: Sequence[Entry]) -> list[pl.Series]:

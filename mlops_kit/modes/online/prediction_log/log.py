@@ -88,7 +88,10 @@ class PredictionLog:
         Returns the request's id, which is made up if it has none.
         """
         id = id or f"{self._name}-{next(self._numbers):x}"  # noqa: A001
-        size = ENTRY_BYTES + len(id) + _bytes_of(request.feeds.values()) + _bytes_of(answer.outputs)
+        if request.asked and not request.rows:
+            return id  # it was not looked up
+        tensors = request.tensors
+        size = ENTRY_BYTES + len(id) + _bytes_of(tensors.values()) + _bytes_of(answer.outputs)
         waiting = self._added_bytes - self._taken_bytes + size
         if waiting > self._limits.queue_bytes:
             self._dropped += 1
@@ -98,8 +101,9 @@ class PredictionLog:
         latency_s = time.perf_counter() - started
         arrived = time.time_ns() - int(latency_s * 1e9)
         entry = Entry(
-            model.name, model.digest, model.signature, id, arrived, latency_s,
-            request.rows, request.feeds, answer.outputs,
+            model.name, model.digest, model.predictor.signature, id, arrived, latency_s,
+            request.rows, tensors, answer.outputs, request.asked,
+            model.lookup.vector_log if model.lookup else None,
         )  # fmt: skip
         self._added_bytes += size
         self._entries.append((entry, size))

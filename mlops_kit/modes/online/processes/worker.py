@@ -21,6 +21,7 @@ from mlops_kit.errors import MlkitError
 from mlops_kit.modes.facts import facts_of
 from mlops_kit.modes.memory import resident_memory
 from mlops_kit.modes.online.admin import Admin
+from mlops_kit.modes.online.features.serving import FeatureServing
 from mlops_kit.modes.online.grpc.server import GrpcDoor
 from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.http.server import HttpServer
@@ -61,7 +62,8 @@ class Worker:
         self._layout = layout
         self._limits = limits
         traffic = Traffic()
-        self._models = Models(meters, limits, traffic)
+        options = start.job.features
+        self._models = Models(meters, limits, traffic, FeatureServing(options) if options else None)
         self._admin = Admin(channel)
         self._preparing: asyncio.Task[None] | None = None
         self._predictions = PredictionLog(Path(start.job.log_folder)) if start.job.log_folder else None
@@ -124,6 +126,8 @@ class Worker:
 
     async def _load(self) -> bool:
         try:
+            if self._models.features:
+                await self._models.features.open()
             for name, path in self._start.models.items():
                 await self._models.prepare(name, path)
                 self._models.switch(name)

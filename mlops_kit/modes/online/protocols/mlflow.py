@@ -27,7 +27,7 @@ def parse_body(model: ServedModel, content_type: str, body: bytes, most: int) ->
     """
     found = media_type(content_type, (JSON, CSV, PARQUET))
     if found == CSV:
-        return model.columns(parse_rows(body, model.signature, "csv").columns)
+        return model.columns(parse_rows(body, model.signature, "csv", model.optional).columns)
     if found == PARQUET:
         return model.columns(parse_parquet(body, model.signature.columns, most))
     return _parse_json(model, body)
@@ -44,13 +44,16 @@ def format_answer(model: ServedModel, outputs: Sequence[Array]) -> bytes:
 
 
 def _parse_json(model: ServedModel, body: bytes) -> Request:
-    """`params` are ignored, as MLflow does with those of a model that declares none."""
+    """Of `params`, only the time of a request is read, as MLflow ignores those of a model that declares none."""
     document = parse_object(body)
     forms = [form for form in FORMS if form in document]
     if len(forms) != 1:
         found = " and ".join(forms) or "none of them"
         raise InputError("the body must have exactly one of " + ", ".join(FORMS), f"it has {found}")
-    return _READERS[forms[0]](model, document[forms[0]])
+    request = _READERS[forms[0]](model, document[forms[0]])
+    if isinstance(parameters := document.get("params"), dict):
+        model.set_time(request, parameters)
+    return request
 
 
 def _read_split(model: ServedModel, frame: Any) -> Request:
@@ -58,7 +61,7 @@ def _read_split(model: ServedModel, frame: Any) -> Request:
         raise InputError("dataframe_split is no object with columns and data")
     names, data = frame.get("columns"), frame["data"]
     if names is None:
-        names = [column.name for column in model.signature.columns]
+        names = [column.name for column in model.needed]
     if not isinstance(names, list) or set(map(type, names)) - {str}:
         raise InputError("the columns of dataframe_split are no list of names")
     if len(set(names)) < len(names):
@@ -75,10 +78,11 @@ def _read_records(model: ServedModel, records: Any) -> Request:
         raise InputError("the records are no list of objects")
     if len(records) == 1:
         return model.row(records[0])
-    names = [column.name for column in model.signature.columns]
+    names = [column.name for column in model.needed]
     if short := next((name for name in names for record in records if name not in record), None):
         raise InputError(f"a record has no {short!r}", fix="send every column in every record")
-    return _columns(model, {name: [record[name] for record in records] for name in names}, len(records))
+    names += [name for name in model.optional if any(name in record for record in records)]
+    return _columns(model, {name: [record.get(name) for record in records] for name in names}, len(records))
 
 
 def _read_instances(model: ServedModel, instances: Any) -> Request:
@@ -109,7 +113,7 @@ def _read_inputs(model: ServedModel, inputs: Any) -> Request:
 
 def _read_matrix(model: ServedModel, rows: Any) -> Request:
     """Rows without names: the columns in the signature's order, or the one tensor."""
-    columns = model.signature.columns
+    columns = model.needed
     if not isinstance(rows, list):
         raise InputError("instances is no list")
     if len(columns) == 1:

@@ -71,6 +71,7 @@ def parse_inference(model: ServedModel, body: bytes, json_bytes: int | None) -> 
         raise InputError("the request has no list of inputs")
     parameters = _parameters(document)
     request = request_of(model, _read_tensors(inputs, tail))
+    model.set_time(request, parameters)
     name = document.get("id", "")
     if type(name) not in (str, int):
         raise InputError("the id is no text")
@@ -97,6 +98,8 @@ def format_answer(model: ServedModel, inference: Inference, outputs: Sequence[Ar
             tensor["data"] = values.ravel().tolist()
         tensors.append(tensor)
     document: dict[str, Any] = {"model_name": model.name, "model_version": model.version, "outputs": tensors}
+    if inference.request.degraded:
+        document["parameters"] = {"degraded": ",".join(inference.request.degraded)}
     if inference.id:
         document["id"] = inference.id
     head = orjson.dumps(document)
@@ -118,7 +121,8 @@ def describe(model: ServedModel) -> dict[str, Any]:
             {"name": output.name, "datatype": NAMES[output.dtype], "shape": [-1, *_sizes(output.shape)]}
             for output in signature.outputs
         ],
-        "parameters": {"digest": model.digest},
+        "parameters": {"digest": model.digest}
+        | ({"optional_inputs": sorted(model.optional)} if model.optional else {}),
     }
 
 

@@ -109,9 +109,9 @@ def request_of(model: ServedModel, tensors: Sequence[InputTensor]) -> Request:
     if len(by_name) < len(tensors):
         raise InputError("two inputs have the same name")
     names = [column.name for column in columns]
-    if len(tensors) == 1 and len(columns) > 1 and tensors[0].name not in names:
+    if len(tensors) == 1 and len(model.needed) > 1 and tensors[0].name not in names:
         return _request_of_matrix(model, tensors[0])
-    if missing := [name for name in names if name not in by_name]:
+    if missing := [column.name for column in model.needed if column.name not in by_name]:
         raise MissingColumnsError(missing, by_name)
     if unknown := [name for name in by_name if name not in names]:
         raise InputError(f"the model has no input {listed(unknown)}", f"it has {listed(names)}")
@@ -122,12 +122,13 @@ def request_of(model: ServedModel, tensors: Sequence[InputTensor]) -> Request:
     shaped = {
         column.name: _without_last(by_name[column.name]) if not column.shape else by_name[column.name]
         for column in columns
+        if column.name in by_name
     }
     return model.columns(shaped)
 
 
 def _request_of_matrix(model: ServedModel, tensor: InputTensor) -> Request:
-    columns, values = model.signature.columns, tensor.values
+    columns, values = model.needed, tensor.values
     if values.ndim != 2 or values.shape[1] != len(columns):
         why = f"the model takes {len(columns)} columns: shape [rows, {len(columns)}], or one input for each"
         raise InputError(f"input {tensor.name!r} has the shape {list(values.shape)}", why)

@@ -1,6 +1,7 @@
 """Columns and outputs as JSON Schema."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,15 @@ def output_schema(output: Output) -> dict[str, Any]:
     return _in_arrays(schema, output.shape)
 
 
-def row_schema(columns: Sequence[Column]) -> dict[str, Any]:
-    """An object with a value for each column; others are ignored."""
+def row_schema(columns: Sequence[Column], optional: Collection[str] = ()) -> dict[str, Any]:
+    """An object with a value for each column but `optional` ones; others are ignored."""
     return {
         "type": "object",
-        "required": [column.name for column in columns],
-        "properties": {column.name: value_schema(column) for column in columns},
+        "required": [column.name for column in columns if column.name not in optional],
+        "properties": {
+            column.name: value_schema(replace(column, nullable=True) if column.name in optional else column)
+            for column in columns
+        },
     }
 
 

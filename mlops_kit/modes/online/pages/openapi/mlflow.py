@@ -19,6 +19,7 @@ from mlops_kit.modes.online.protocols.mlflow import CSV, FORMS, PARQUET
 
 ERROR = record({"error_code": STRING, "message": STRING})
 VALUE: Json = {"type": ["number", "string", "boolean", "null", "array"]}
+TIME: Json = {"type": ["object", "null"], "properties": {"as_of": {"type": ["string", "integer"]}}}
 ANYTHING_EMPTY: Json = {"type": ["object", "null"], "maxProperties": 0}
 EXPLAINED = (
     "MLflow's scoring protocol: exactly one of `dataframe_split`, `dataframe_records`, `instances` and `inputs`, "
@@ -51,10 +52,10 @@ def server_paths(protocol: Protocol, tag: str) -> dict[str, Json]:
 
 def schemas(view: ModelView, slug: str) -> dict[str, Json]:
     """The components of one model."""
-    row, width = ref(f"{slug}.Row"), len(view.signature.columns)
+    row, width = ref(f"{slug}.Row"), len(view.signature.columns) - len(view.optional)
     rows = {"type": "array", "items": row, "minItems": 1}
     return {
-        f"{slug}.Row": row_schema(view.signature.columns),
+        f"{slug}.Row": row_schema(view.signature.columns, view.optional),
         f"{slug}.Rows": {
             "type": "object",
             "minProperties": 1,
@@ -63,7 +64,7 @@ def schemas(view: ModelView, slug: str) -> dict[str, Json]:
                 "dataframe_records": rows,
                 "instances": rows,
                 "inputs": row,
-                "params": ANYTHING_EMPTY,
+                "params": TIME if view.optional else ANYTHING_EMPTY,
             },
             "oneOf": [{"required": [form]} for form in FORMS],
         },
@@ -71,7 +72,7 @@ def schemas(view: ModelView, slug: str) -> dict[str, Json]:
 
 
 def _split_schema(view: ModelView, width: int) -> Json:
-    names = [column.name for column in view.signature.columns]
+    names = [column.name for column in view.signature.columns if column.name not in view.optional]
     fixed = {"minItems": width, "maxItems": width}
     return record(
         {

@@ -161,8 +161,9 @@ def _infer(protocol: Protocol, view: ModelView, slug: str, parameters: list[Json
             "model_version": STRING,
             "id": STRING,
             "outputs": {"type": "array", "items": ref("OutputTensor")},
+            "parameters": {"type": "object"},
         },
-        optional=["id"],
+        optional=["id", "parameters"],
     )
     answer = json_answer("The outputs that were asked for, or all.", answered, _answer_example(view))
     answer["content"]["application/octet-stream"] = {}
@@ -197,7 +198,11 @@ def _request_schema(view: ModelView) -> Json:
 
 def _request_example(view: ModelView) -> Json:
     row = view.golden.row
-    return {"inputs": [tensor_example(row[column.name], column) for column in view.signature.columns]}
+    return {
+        "inputs": [
+            tensor_example(row[column.name], column) for column in view.signature.columns if column.name in row
+        ]
+    }
 
 
 def _answer_example(view: ModelView) -> Json:

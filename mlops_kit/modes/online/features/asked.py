@@ -1,0 +1,77 @@
+"""A request while its features are looked up."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mlops_kit.features.online.sources import Keys
+from mlops_kit.features.online.vectors import Found, Vectors
+from mlops_kit.features.parity.log import UsedVectors
+from mlops_kit.schema import Array
+
+Values = Sequence[Any]
+
+
+@dataclass(slots=True, eq=False)
+class Looked:
+    """What became of the requests of a run, one after the other: the features as the model got them, and the
+    tensors that they were assembled into.
+    """
+
+    vectors: Vectors
+    values: Mapping[str, Array]
+    tensors: Mapping[str, Array]
+    seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """`columns` have a value for each row, those of `given` features None where the request has none; `keys` those
+    of each source. `as_of_us` is T, -1 until it is taken. `found` is what the store had; `degraded` the sources
+    whose features have defaults because it did not answer. In the end, its rows are those of `looked` from `first`
+    on.
+    """
+
+    rows: int
+    columns: Mapping[str, Values]
+    given: Mapping[str, Values]
+    keys: Sequence[Keys]
+    as_of_us: int = -1
+    found: Found | None = None
+    degraded: Sequence[str] = ()
+    looked: Looked | None = field(default=None, repr=False)
+    first: int = 0
+
+    @property
+    def lookup_s(self) -> float:
+        """How long the run looked up features."""
+        return self.looked.seconds if self.looked else 0.0
+
+    def tensors(self) -> dict[str, Array]:
+        """Its rows as the model saw them."""
+        if self.looked is None:
+            raise ValueError("it was not answered")
+        return {name: tensor[self.first : self.first + self.rows] for name, tensor in self.looked.tensors.items()}
+
+    def used(self) -> UsedVectors:
+        """Its vectors, to be logged."""
+        if self.looked is None:
+            raise ValueError("it was not answered")
+        rows, vectors = slice(self.first, self.first + self.rows), self.looked.vectors
+        return UsedVectors(
+            ts=vectors.ts[rows],
+            columns={name: as_objects(values) for name, values in self.columns.items()},
+            values={name: values[rows] for name, values in self.looked.values.items()},
+            applied={} if self.degraded else {name: values[rows] for name, values in vectors.applied.items()},
+            overridden=[*self.given],
+            degraded=self.degraded,
+        )
+
+
+def as_objects(values: Values) -> Array:
+    """Python values as they are."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array

@@ -1,0 +1,140 @@
+"""A run of a model with features: look up, override, assemble, predict."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mlops_kit.errors import FeaturesUnavailableError, StoreError
+from mlops_kit.features.online.sources import Keys
+from mlops_kit.features.online.vectors import FeatureReader, Vectors
+from mlops_kit.features.parity.log import VectorLog
+from mlops_kit.modes.online.batch import Feeds
+from mlops_kit.modes.online.features.asked import Asked, Looked, as_objects
+from mlops_kit.modes.online.features.columns import RequestColumns
+from mlops_kit.modes.online.features.guard import StoreGuard
+from mlops_kit.modes.online.features.measures import Lookups
+from mlops_kit.modes.online.features.reading import RequestReader
+from mlops_kit.predictor import Predictor
+from mlops_kit.schema import Array
+
+log = logging.getLogger("mlkit.serve")
+
+ASKED = "asked"
+"""The one feed of such a model: its requests, one after the other, each of which may have many rows."""
+
+
+class Lookup:
+    """One model's. `run` is called in its batcher's thread, everything else on the event loop."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        columns: RequestColumns,
+        reader: FeatureReader,
+        guard: StoreGuard,
+        vector_log: VectorLog,
+        *,
+        is_refusing: bool,
+        takes_request_time: bool,
+    ) -> None:
+        self.columns = columns
+        self.features = columns.definition
+        self.requests = RequestReader(columns, reader)
+        self.vector_log = vector_log
+        self.takes_request_time = takes_request_time
+        self.done: deque[Lookups] = deque()
+        """What was looked up and is not counted yet."""
+        self._predictor = predictor
+        self._reader = reader
+        self._guard = guard
+        self._is_refusing = is_refusing
+        self._nothing: list[Mapping[bytes, bytes]] = [{} for _ in reader.sources]
+
+    def run(self, feeds: Feeds, rows: int) -> Sequence[Array]:
+        """The outputs for the rows of all requests. A batch that raises is run again, request by request, and the
+        store is not asked a second time.
+        """
+        asked: list[Asked] = feeds[ASKED].tolist()
+        started = time.perf_counter()
+        keys = [[key for one in asked for key in one.keys[place]] for place in range(len(self._nothing))]
+        if any(one.found is None for one in asked):
+            self._fetch(asked, keys)
+        try:
+            vectors = self._make(asked, keys)
+        except StoreError as error:
+            if len(asked) > 1:
+                raise
+            self._do_without(asked, error)
+            log.warning("what the store has of a key cannot be read: %s", error)
+            vectors = self._make(asked, keys)
+        if not asked[0].degraded:
+            vectors.refuse_too_old()
+        seconds = time.perf_counter() - started
+        values = {**vectors.values, **_overridden(vectors, asked, rows)}
+        columns = {name: _gather(asked, name, name in self.columns.shaped) for name in self.columns.needed}
+        tensors = self._predictor.assemble_columns({**columns, **values})
+        outputs = self._predictor.run(tensors, rows)
+        self._settle(asked, Looked(vectors, values, tensors, seconds))
+        return outputs
+
+    def _fetch(self, asked: Sequence[Asked], keys: Sequence[Keys]) -> None:
+        try:
+            found = self._guard.call(lambda: self._reader.fetch(keys))
+        except StoreError as error:
+            self._do_without(asked, error)
+            return
+        for one in asked:
+            one.found = found
+
+    def _make(self, asked: Sequence[Asked], keys: Sequence[Keys]) -> Vectors:
+        ts = np.array([one.as_of_us for one in asked], np.int64)
+        if len(asked) < (rows := sum(one.rows for one in asked)) or rows != len(ts):
+            ts = np.repeat(ts, [one.rows for one in asked])
+        own = {} if asked[0].degraded else {name: _gather(asked, name) for name in self.columns.asked}
+        return self._reader.make(keys, asked[0].found or self._nothing, own, ts)
+
+    def _do_without(self, asked: Sequence[Asked], error: StoreError) -> None:
+        """Raises FeaturesUnavailableError where that is not allowed."""
+        if self._is_refusing:
+            self.done.append(Lookups(failed=len(asked)))
+            raise FeaturesUnavailableError from error
+        for one in asked:
+            one.found, one.degraded = self._nothing, self._reader.sources
+
+    def _settle(self, asked: Sequence[Asked], looked: Looked) -> None:
+        first, is_degraded = 0, bool(asked[0].degraded)
+        for one in asked:
+            one.looked, one.first, one.found = looked, first, None
+            first += one.rows
+        if is_degraded:
+            self.done.append(Lookups(looked.seconds, len(asked), degraded=len(asked), failed=1))
+        else:
+            vectors = looked.vectors
+            self.done.append(Lookups(looked.seconds, len(asked), vectors.is_missing, vectors.age_us))
+
+
+def _gather(asked: Sequence[Asked], name: str, is_shaped: bool = False) -> Array:
+    if is_shaped:
+        return np.concatenate([np.asarray(one.columns[name]) for one in asked])
+    return as_objects([value for one in asked for value in one.columns[name]])
+
+
+def _overridden(vectors: Vectors, asked: Sequence[Asked], rows: int) -> dict[str, Array]:
+    """The features that requests bring themselves, where they have a value."""
+    if not any(one.given for one in asked):
+        return {}
+    values: dict[str, Array] = {}
+    first = 0
+    for one in asked:
+        for name, given in one.given.items():
+            column = values.setdefault(name, vectors.values[name].astype(object))
+            for row, value in enumerate(given, first):
+                if value is not None:
+                    column[row] = value
+        first += one.rows
+    if first != rows:
+        raise ValueError("a batch has other rows than its requests")
+    return values
