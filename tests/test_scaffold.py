@@ -17,6 +17,7 @@ ETA_FILES = [
     "data/weather.parquet",
     "features.py",
     "flight.json",
+    "live.py",
     "mlkit.toml",
     "requirements.txt",
     "train.py",

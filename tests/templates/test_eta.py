@@ -10,9 +10,19 @@ import polars as pl
 import pytest
 
 from mlops_kit.scaffold import create_project
+from tests.ports import free_port
 
-# OpenMP's threads wait for each other in a busy loop, which other tests pay for.
-ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+PORT = str(free_port())
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    # OpenMP's threads wait for each other in a busy loop, which other tests pay for.
+    "OMP_NUM_THREADS": "1",
+    "MLKIT_SERVE_PORT": PORT,
+    "MLKIT_SERVE_GRPC_PORT": "0",
+    "MLKIT_SERVE_TIMEOUT_MS": "60000",
+    "MLKIT_SERVE_STORE_TIMEOUT_MS": "60000",
+}
+STOP_WHAT_RUNS = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"
 
 
 def commands(section: str, readme: str) -> str:
@@ -23,7 +33,7 @@ def commands(section: str, readme: str) -> str:
 
 def run(script: str, project: Path) -> str:
     done = subprocess.run(
-        ["bash", "-euxo", "pipefail", "-c", script],
+        ["bash", "-euxo", "pipefail", "-c", STOP_WHAT_RUNS + script.replace("8080", PORT)],
         cwd=project,
         capture_output=True,
         text=True,
@@ -64,7 +74,24 @@ def test_one_flight_is_predicted_as_among_all_others(project: Path) -> None:
     assert float(alone[1]) in among["prediction"].to_list()
 
 
-def test_the_store_is_filled_asked_and_kept_up_to_date(project: Path) -> None:
-    said = run(commands("Features when they are asked for", (project / "README.md").read_text()), project)
-    assert "1,025 of 321,446 events applied" in said
-    assert said.endswith("321446\n")
+@pytest.fixture(scope="module")
+def served(project: Path) -> str:
+    """What the commands said that are under "Serve it"."""
+    return run(commands("Serve it", (project / "README.md").read_text()), project)
+
+
+def test_the_store_is_filled_and_kept_up_to_date(served: str) -> None:
+    assert "1,025 of 321,446 events applied" in served
+    assert "\n321446\n" in served
+
+
+def test_every_vector_that_was_served_is_what_history_gives(served: str) -> None:
+    assert "224 vectors, 4,032 values compared, 0 features differ" in served
+
+
+def test_the_server_gives_the_answers_that_the_batch_gave(served: str, project: Path) -> None:
+    log = pl.read_parquet(project / "served/**/*.parquet").filter(pl.col("as_of") < pl.datetime(2013, 12, 24, 2, time_zone="UTC"))
+    evening = pl.col("time").is_between(pl.datetime(2013, 12, 23, 22), pl.datetime(2013, 12, 24, 2), closed="left")
+    batch = pl.read_parquet(project / "predictions/2013-12/current/**/*.parquet").filter(evening)
+    live = log.sort("as_of", "id", "row")
+    assert live["outputs"].struct.field("prediction").to_list() == batch["prediction"].to_list()
