@@ -1,14 +1,17 @@
 """A bundle in memory, which has given its golden answers. Nothing of its folder is read any more."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlops_kit.bundle.locate import load_bundle
 from mlops_kit.errors import BundleError
 from mlops_kit.features.definition.feature_set import FeatureSet
-from mlops_kit.modes.online.features.lookup import Lookup
 from mlops_kit.modes.online.golden_row import GoldenRow, read_golden_row
 from mlops_kit.parity import check_goldens
 from mlops_kit.predictor import Predictor
+
+if TYPE_CHECKING:
+    from mlops_kit.modes.online.features.lookup import Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class LoadedModel:
     digest: str
     golden: GoldenRow
     features: FeatureSet | None = None
-    lookup: Lookup | None = None
+    lookup: "Lookup | None" = None
 
 
 def load_model(path: str) -> LoadedModel:

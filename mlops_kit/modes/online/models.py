@@ -4,14 +4,17 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mlops_kit.errors import ModelNotFoundError, NotReadyError, suggestion
-from mlops_kit.modes.online.features.serving import FeatureServing
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.loaded_model import LoadedModel, load_model
 from mlops_kit.modes.online.metrics.counters import ModelMeter
 from mlops_kit.modes.online.served_model import ServedModel
 from mlops_kit.modes.online.traffic import Traffic
+
+if TYPE_CHECKING:
+    from mlops_kit.modes.online.features.serving import FeatureServing
 
 DRAIN_LOOK_S = 0.02
 
@@ -37,7 +40,7 @@ class Models:
         meters: Mapping[str, ModelMeter],
         limits: Limits,
         traffic: Traffic,
-        features: FeatureServing | None = None,
+        features: "FeatureServing | None" = None,
     ) -> None:
         self.features = features
         self._traffic = traffic

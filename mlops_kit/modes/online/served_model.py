@@ -3,18 +3,20 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_kit.modes.online.batch import Answer, Feeds
 from mlops_kit.modes.online.batcher import Batcher
 from mlops_kit.modes.online.features.as_of import NAME, parse_as_of
-from mlops_kit.modes.online.features.asked import Asked, as_objects
-from mlops_kit.modes.online.features.lookup import ASKED
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.loaded_model import LoadedModel
 from mlops_kit.modes.online.metrics.counters import ModelMeter
 from mlops_kit.modes.online.traffic import Traffic
 from mlops_kit.schema import Array, Columns
+
+if TYPE_CHECKING:
+    from mlops_kit.modes.online.features.asked import Asked
+    from mlops_kit.modes.online.features.lookup import Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Request:
 
     feeds: Feeds
     rows: int
-    asked: Asked | None = None
+    asked: "Asked | None" = None
 
     @property
     def degraded(self) -> Sequence[str]:
@@ -85,13 +87,13 @@ class ServedModel:
     def row(self, row: Mapping[str, Any]) -> Request:
         """One row of Python values. Raises MissingColumnsError and ColumnValueError."""
         if self.lookup:
-            return _asking(self.lookup.requests.row(row))
+            return _asking(self.lookup, self.lookup.requests.row(row))
         return Request(self.predictor.assemble_row(row), 1)
 
     def columns(self, columns: Columns) -> Request:
         """Columns of equal length. Raises MissingColumnsError, ColumnValueError and InputError."""
         if self.lookup:
-            return _asking(self.lookup.requests.columns(columns))
+            return _asking(self.lookup, self.lookup.requests.columns(columns))
         feeds = self.predictor.assemble_columns(columns)
         return Request(feeds, len(next(iter(feeds.values()))))
 
@@ -132,5 +134,5 @@ class ServedModel:
             self.meter.sources.observe(self.lookup.done.popleft())
 
 
-def _asking(asked: Asked) -> Request:
-    return Request({ASKED: as_objects((asked,))}, asked.rows, asked)
+def _asking(lookup: "Lookup", asked: "Asked") -> Request:
+    return Request(lookup.feeds(asked), asked.rows, asked)

@@ -14,7 +14,7 @@ import httpx
 
 from tests.cli.mlkit import COMMAND
 
-START_S = 30
+START_S = 120
 ADMIN_KEY = "the-key-of-an-administrator"
 
 

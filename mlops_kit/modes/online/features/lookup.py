@@ -53,6 +53,11 @@ class Lookup:
         self._is_refusing = is_refusing
         self._nothing: list[Mapping[bytes, bytes]] = [{} for _ in reader.sources]
 
+    @staticmethod
+    def feeds(asked: Asked) -> Feeds:
+        """What the batcher passes on."""
+        return {ASKED: as_objects((asked,))}
+
     def run(self, feeds: Feeds, rows: int) -> Sequence[Array]:
         """The outputs for the rows of all requests. A batch that raises is run again, request by request, and the
         store is not asked a second time.

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from mlops_kit.features.definition.feature_set import FeatureSet
 from mlops_kit.features.online.vectors import FeatureReader
 from mlops_kit.features.parity.log import VectorLog
 from mlops_kit.modes.online.features.columns import RequestColumns
+from mlops_kit.modes.online.features.events import Received, Target, find_targets, receive_events
 from mlops_kit.modes.online.features.guard import StoreGuard
 from mlops_kit.modes.online.features.lookup import Lookup
 from mlops_kit.modes.online.features.options import StoreFailure, StoreOptions
@@ -64,6 +66,15 @@ class FeatureServing:
             is_refusing=self._options.failure == StoreFailure.refuse,
             takes_request_time=self._options.takes_request_time,
         )
+
+    @staticmethod
+    def find_targets(source: str, features: Sequence[FeatureSet]) -> list[Target]:
+        """Every state that the events of a source go into."""
+        return find_targets(source, features)
+
+    def receive(self, body: bytes, targets: Sequence[Target]) -> Received:
+        """Apply the events of a body. Raises InputError and StoreError."""
+        return receive_events(body, targets, self.store)
 
     def _open(self) -> Store:
         store = open_store(self._options.uri, self._options.password)

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from mlops_kit.errors import FeaturesUnavailableError, OverloadedError, SourceNotFoundError, StoreError
-from mlops_kit.modes.online.features.events import Received, Target, find_targets, receive_events
 from mlops_kit.modes.online.http.messages import Receive, Response, Scope, header
 from mlops_kit.modes.online.http.reading import BodyReader
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.protocols.media_types import JSON, media_type
+
+if TYPE_CHECKING:
+    from mlops_kit.modes.online.features.events import Received, Target
 
 log = logging.getLogger("mlkit.serve")
 
@@ -51,18 +53,20 @@ class EventDoor:
             return Response(200, orjson.dumps(document))
         return Response(400, orjson.dumps({"error": "none of the events can count", **document}))
 
-    def _targets(self, source: str) -> list[Target]:
-        features = [slot.model.lookup.features for slot in self._models if slot.model and slot.model.lookup]
-        targets = find_targets(source, features)
+    def _targets(self, source: str) -> "list[Target]":
+        """Raises SourceNotFoundError."""
+        lookups = [slot.model.lookup for slot in self._models if slot.model and slot.model.lookup]
+        features = [lookup.features for lookup in lookups]
+        targets = self._models.features.find_targets(source, features) if self._models.features else []
         if not targets:
             raise SourceNotFoundError(source, sorted({events.name for one in features for events in one.events}))
         return targets
 
-    def _receive(self, body: bytes, targets: list[Target]) -> Received:
+    def _receive(self, body: bytes, targets: "list[Target]") -> "Received":
         if self._models.features is None:
             raise FeaturesUnavailableError
         try:
-            return receive_events(body, targets, self._models.features.store)
+            return self._models.features.receive(body, targets)
         except StoreError as error:
             log.warning("events cannot be written: %s", error)
             raise FeaturesUnavailableError from error

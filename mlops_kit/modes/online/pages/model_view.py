@@ -11,8 +11,8 @@ from mlops_kit.schema import Column, Output, Signature
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A loaded model. `refusal` says why the last bundle was refused that should have replaced it. Requests need not
-    have the `optional` columns.
+    """A loaded model. `refusal` says why the last bundle was refused that should have replaced it. A request may
+    leave out `optional` columns.
     """
 
     name: str

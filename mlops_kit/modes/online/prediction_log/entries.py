@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from mlops_kit.features.parity.log import VectorLog
 from mlops_kit.modes.online.batch import Feeds
-from mlops_kit.modes.online.features.asked import Asked
 from mlops_kit.schema import Array, Column, Signature, Tensor
+
+if TYPE_CHECKING:
+    from mlops_kit.features.parity.log import VectorLog
+    from mlops_kit.modes.online.features.asked import Asked
 
 
 @dataclass(slots=True)
@@ -29,8 +31,8 @@ class Entry:
     rows: int
     feeds: Feeds
     outputs: Sequence[Array]
-    asked: Asked | None = None
-    vector_log: VectorLog | None = None
+    asked: "Asked | None" = None
+    vector_log: "VectorLog | None" = None
 
 
 def frame_of_entries(entries: Sequence[Entry]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -21,7 +22,6 @@ from mlops_kit.errors import MlkitError
 from mlops_kit.modes.facts import facts_of
 from mlops_kit.modes.memory import resident_memory
 from mlops_kit.modes.online.admin import Admin
-from mlops_kit.modes.online.features.serving import FeatureServing
 from mlops_kit.modes.online.grpc.server import GrpcDoor
 from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.http.server import HttpServer
@@ -43,6 +43,9 @@ from mlops_kit.modes.online.processes.messages import (
 )
 from mlops_kit.modes.online.traffic import Traffic
 
+if TYPE_CHECKING:
+    from mlops_kit.modes.online.features.serving import FeatureServing
+
 log = logging.getLogger("mlkit.serve")
 
 TICK_S = 1.0
@@ -62,8 +65,7 @@ class Worker:
         self._layout = layout
         self._limits = limits
         traffic = Traffic()
-        options = start.job.features
-        self._models = Models(meters, limits, traffic, FeatureServing(options) if options else None)
+        self._models = Models(meters, limits, traffic, _features(start))
         self._admin = Admin(channel)
         self._preparing: asyncio.Task[None] | None = None
         self._predictions = PredictionLog(Path(start.job.log_folder)) if start.job.log_folder else None
@@ -172,6 +174,15 @@ class Worker:
                     place = self._layout.losses[reason]
                     self._slot[place] = self._lost_before[place] + lost
             await asyncio.sleep(TICK_S)
+
+
+def _features(start: Start) -> "FeatureServing | None":
+    """What compiles the kernel is an extra, and takes a moment to be imported."""
+    if start.job.features is None:
+        return None
+    from mlops_kit.modes.online.features.serving import FeatureServing
+
+    return FeatureServing(start.job.features)
 
 
 async def _main(control: int, listener: int, counters: int) -> None:

@@ -22,7 +22,6 @@ from mlops_kit.features.online.records import now_us
 from mlops_kit.predictor import Predictor
 from mlops_kit.stores.resolve import open_store
 
-HOUR_US = 3_600_000_000
 KEYS = ("JFK", "EWR", "LGA", "1")
 DEFINITION = """
 from mlops_kit.features import Events, Table, count, last, mean, std, max
@@ -43,7 +42,7 @@ COLUMNS = ("origin", "distance", *FEATURES)
 
 @dataclass(frozen=True)
 class Project:
-    """`start_us` is when its history begins, an hour ago."""
+    """`start_us` is when its history begins: all of it is in a window of an hour while the tests run."""
 
     folder: Path
     bundle: Path
@@ -110,7 +109,7 @@ class Project:
 
 def make_project(folder: Path, name: str = "eta", sequence: str = "number", coefficient: float = 1.0) -> Project:
     """With 2000 departures and 500 flights in its history. `sequence`: the column of the departures' numbers."""
-    project = Project(folder, folder / name, now_us() - HOUR_US)
+    project = Project(folder, folder / name, now_us() - 3_000_000_000)
     (folder / "departures").mkdir(exist_ok=True)
     (folder / "flown").mkdir(exist_ok=True)
     project.events(0, 2000).write_parquet(folder / "departures" / "a.parquet")

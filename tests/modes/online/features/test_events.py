@@ -158,7 +158,7 @@ def test_what_was_served_while_events_came_is_what_history_gives(
         pushing.join()
         server.stop()
     if is_planted:
-        events = events.with_columns(delay=pl.col("delay") + np.where(np.arange(len(events)) == 5, 1e-9, 0))
+        events = events.with_columns(delay=pl.col("delay") + np.where(np.arange(len(events)) < 10, 0.1, 0))
     events.write_parquet(project.folder / "departures" / "b.parquet")
     code = app(["features", "check", str(project.bundle), "--log", str(log), "--json"], standalone_mode=False)
     document = json.loads(capsys.readouterr().out)
