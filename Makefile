@@ -4,9 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= .demo
 EXTRAS ?= test
+MAKEFLAGS += --no-print-directory
 BIN := $(abspath $(VENV))/bin
 PROJECT := $(DEMO)/eta
-FLIGHT := {"carrier":"B6","origin":"JFK","dest":"BOS","distance":187,"dep_delay":25,"weekday":5,"hour":18,"minute":30,"temp":39.9,"wind_speed":12.7,"visib":10}
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench docs proto clean
@@ -19,7 +19,7 @@ $(VENV)/bin/uv:
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 
 $(VENV)/demo-is-installed: pyproject.toml | $(VENV)/bin/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[sklearn]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[sklearn,features]'
 	@touch $@
 
 $(VENV)/$(EXTRAS)-is-installed: pyproject.toml | $(VENV)/bin/uv
@@ -27,20 +27,22 @@ $(VENV)/$(EXTRAS)-is-installed: pyproject.toml | $(VENV)/bin/uv
 	@touch $@
 
 demo: export PATH := $(BIN):$(PATH)
-demo: $(VENV)/demo-is-installed ## From nothing: train on real flights, export, verify, predict a month of flights
+demo: $(VENV)/demo-is-installed ## From nothing: features, a model of real flights, a bundle, a month predicted
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
 	@echo '── a project to start from'
 	mlkit init eta $(PROJECT) > $(DEMO)/log && head -n 1 $(DEMO)/log
+	@echo '── flights to train on, each with what was known when it left'
+	$(MAKE) -C $(PROJECT) training.parquet
 	@echo '── how good is the model on weeks that it has not seen'
-	cd $(PROJECT) && python train.py
-	@echo '── the trained model becomes a bundle, compared with the original'
-	cd $(PROJECT) && mlkit export train.py:model --sample data/flights.parquet --target arr_delay --name flights-eta --out bundles/flights-eta
+	$(MAKE) -C $(PROJECT) train
+	@echo '── the trained model becomes a bundle, with its features, compared with the original'
+	$(MAKE) -C $(PROJECT) export
 	@echo '── is it intact, and does it still give the same answers'
-	cd $(PROJECT) && mlkit verify bundles/flights-eta
-	@echo '── a month of flights, Parquet to Parquet'
-	cd $(PROJECT) && mlkit batch-predict bundles/flights-eta data/2013-12.parquet --out predictions --keep time,carrier,flight,dest
-	@echo '── one flight, now'
-	cd $(PROJECT) && echo '$(FLIGHT)' | mlkit predict bundles/flights-eta
+	$(MAKE) -C $(PROJECT) verify
+	@echo '── one flight, and a month of flights, Parquet to Parquet'
+	$(MAKE) -C $(PROJECT) predict batch
+	@echo '── a store, filled as of an evening in December'
+	$(MAKE) -C $(PROJECT) materialize get
 	@echo '── done; the project is in $(PROJECT). Your own model: mlkit export --help'
 
 test: $(VENV)/$(EXTRAS)-is-installed lint ## Check everything: lint, types, import contracts, tests

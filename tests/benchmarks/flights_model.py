@@ -16,7 +16,10 @@ COLUMNS = [*CATEGORIES, *NUMBERS]
 
 def read_flights() -> pl.DataFrame:
     """The training sample, with categories as float codes."""
-    frame = pl.read_parquet(DATA / "flights.parquet")
+    weather = pl.read_parquet(DATA / "weather.parquet").rename({"hour": "since"})
+    frame = pl.read_parquet(DATA / "flights.parquet").join_asof(
+        weather, left_on="time", right_on="since", by="origin", check_sortedness=False
+    )
     codes = [pl.col(name).rank("dense").cast(pl.Float32).alias(name) for name in CATEGORIES]
     return frame.with_columns(*codes, *(pl.col(name).cast(pl.Float32) for name in NUMBERS))
 
