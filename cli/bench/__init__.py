@@ -1,7 +1,7 @@
 """`mlkit bench`: measure a bundle, and what follows from it.
 
-`bench` is a command whose argument is a bundle, and it has further commands. If the first word is the name of one, it
-is that command; a bundle in a folder of that name is told from it as ./advise.
+`bench` is a command whose argument is a bundle, and it has further commands. If the first word is the name of one,
+it is that command; a bundle in a folder of that name is told from it as ./advise.
 """
 
 from typing import Any

@@ -15,7 +15,10 @@ def chart_sections(result: BenchResult) -> Iterator[Element]:
     modes = list(dict.fromkeys(each.mode for each in result.measurements))
     series = [(modes.index(each.mode), each) for each in result.measurements]
     if tried := [each for each in series if any(point.p99_s for point in each[1].points)]:
-        text = "Each rate that was tried; a hollow mark missed the objective. Both axes are logarithmic."
+        text = (
+            "Each rate that was tried with enough requests for a p99; a hollow mark missed the objective. Both "
+            "axes are logarithmic."
+        )
         chart = throughput_latency(tried, result.slo_s)
         yield _figure(
             "Throughput and latency", text, chart, legend([(n, each.mode) for n, each in tried], has_markers=True)
