@@ -17,6 +17,7 @@ from tests.benchmarks.flights_model import export_flights_model
 from tests.benchmarks.online.open_loop import Results, send_at_rate
 from tests.benchmarks.online.servers import mlkit, started
 from tests.benchmarks.online.wrk import load, write_bodies
+from tests.benchmarks.verdict import report
 
 SECONDS, ROWS, CONNECTIONS = 10.0, 64, 512
 DEADLINE_S = 1.0
@@ -46,11 +47,8 @@ def _report(results: Results, peak: float, after: float, seconds: float) -> None
     )
     print(f"answers: {dict(results.outcomes)}; no free connection for {results.unsent:,}")
     print(f"the client used {results.cpu_share:.0%} of a core")
-    ratio = good / peak
-    print(f"{'meets ' if ratio >= GOODPUT_TARGET else 'MISSES'} goodput {GOODPUT_TARGET} of the peak: {ratio:.2f}")
-    print(
-        f"{'meets ' if p99 < DEADLINE_S else 'MISSES'} p99 of accepted requests under {DEADLINE_S} s: {p99:.3f} s"
-    )
+    report("goodput at three times the peak, of the peak", good / peak, ">=", GOODPUT_TARGET)
+    report("p99 of accepted requests, s", p99, "<", DEADLINE_S)
 
 
 if __name__ == "__main__":
