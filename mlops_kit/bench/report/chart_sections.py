@@ -9,6 +9,9 @@ from mlops_kit.bench.report.charts.drawing import legend
 from mlops_kit.bench.report.markup import Element, element
 from mlops_kit.bench.results import BenchResult
 
+REST = "rest"
+"""What is left of the time, after all stages that have a name."""
+
 
 def chart_sections(result: BenchResult) -> Iterator[Element]:
     """A mode has the same colour in all of them."""
@@ -30,7 +33,7 @@ def chart_sections(result: BenchResult) -> Iterator[Element]:
         )
         yield _figure("Latency", text, latency_distributions(answered))
     if split := [each for each in result.measurements if each.stages_s]:
-        stages = list(dict.fromkeys(stage for each in split for stage in each.stages_s))
+        stages = sorted(dict.fromkeys(stage for each in split for stage in each.stages_s), key=REST.__eq__)
         text = (
             "Where the mean latency went. “send” is waiting in the client until the request could be sent; “rest” "
             "is what the server does not count: protocols, the network, both sides’ event loops."
