@@ -54,8 +54,8 @@ lint: $(VENV)/$(EXTRAS)-is-installed ## Only the static checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/$(EXTRAS)-is-installed ## Measure, and print ratios and targets
-	@for script in tests/benchmarks/bench_*.py; do echo "── $$script"; $(BIN)/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; done
+bench: $(VENV)/$(EXTRAS)-is-installed ## Measure everything beside its targets, into tests/benchmarks/RESULTS.md
+	$(BIN)/python -m tests.benchmarks.run
 
 docs: $(VENV)/$(EXTRAS)-is-installed ## Write the command reference of the README anew from --help
 	$(BIN)/python -m tests.docs.reference README.md

@@ -10,12 +10,12 @@ SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 def figure(value: float) -> str:
     """Three digits that count.
 
-    >>> figure(16_732.4), figure(0.12345), figure(2.0), figure(0.0000004567), figure(0)
-    ('16,700', '0.123', '2', '4.57e-07', '0')
+    >>> figure(16_732.4), figure(0.12345), figure(2.0), figure(0.00001234), figure(4.567e-10), figure(0)
+    ('16,700', '0.123', '2', '0.0000123', '4.57e-10', '0')
     """
     if value == 0 or not math.isfinite(value):
         return f"{value:.0f}"
-    if abs(value) < 1e-4:
+    if abs(value) < 1e-6:
         return f"{value:.3g}"
     digits = 2 - math.floor(math.log10(abs(value)))
     text = f"{round(value, digits):,.{max(0, digits)}f}"

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from tests.benchmarks.flights_model import COLUMNS, export_flights_model
 from tests.benchmarks.flights_rows import write_flights
+from tests.benchmarks.verdict import report
 
 ROWS, ROUNDS = 10_000_000, 3
 RAW_TARGET, PEER_TARGET, MEMORY_TARGET, MEMORY_SPREAD = 0.90, 1.5, 600e6, 0.10
@@ -85,8 +86,8 @@ def main(rows: int = ROWS, rounds: int = ROUNDS) -> None:
         raw, ours, theirs = (rows / statistics.median(values) for values in seconds.values())
         for label, rate in zip(ways, (raw, ours, theirs), strict=True):
             print(f"{label:<24}{rate:12,.0f} rows/s   {rate / raw:5.2f} × raw limit   {rate / theirs:5.2f} × peer")
-        print(f"{_verdict(ours / raw >= RAW_TARGET)} {RAW_TARGET} × the raw limit")
-        print(f"{_verdict(ours / theirs >= PEER_TARGET)} {PEER_TARGET} × the peer")
+        report("rows/s, of the raw limit", ours / raw, ">=", RAW_TARGET)
+        report("rows/s, of pandas + mlflow.pyfunc", ours / theirs, ">=", PEER_TARGET)
         source.unlink()
         _measure_memory(bundle, folder, [rows // 10, rows, rows * 5])
 
@@ -102,12 +103,8 @@ def _measure_memory(bundle: Path, folder: Path, sizes: list[int]) -> None:
         print(f"{size:>12,} rows   peak {peaks[-1] / 1e6:5.0f} MB   {report['rows_per_s']:>10,} rows/s")
         source.unlink()
     spread = max(peaks) / min(peaks) - 1
-    print(f"{_verdict(max(peaks) < MEMORY_TARGET)} a peak of {MEMORY_TARGET / 1e6:.0f} MB")
-    print(f"{_verdict(spread <= 2 * MEMORY_SPREAD)} the same peak ± {MEMORY_SPREAD:.0%}: spread {spread:.1%}")
-
-
-def _verdict(is_met: bool) -> str:
-    return "meets " if is_met else "MISSES"
+    report("peak memory, MB", max(peaks) / 1e6, "<", MEMORY_TARGET / 1e6)
+    report("spread of the peaks of three sizes", spread, "<=", 2 * MEMORY_SPREAD)
 
 
 def _mlkit(bundle: Path, source: Path, out: Path) -> list[str | Path]:

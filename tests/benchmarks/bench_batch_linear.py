@@ -34,6 +34,7 @@ from mlops_kit.modes.batch.local import SLICE_ROWS
 from mlops_kit.modes.batch.part import ROW_GROUP_ROWS
 from mlops_kit.runtimes.onnx_runtime import OnnxRuntime
 from tests.benchmarks.flights_rows import GROUP_ROWS
+from tests.benchmarks.verdict import report
 
 ROWS, ROUNDS, TARGET = 4_000_000, 5, 2_000_000
 FORMAT: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
@@ -56,9 +57,8 @@ def main(rows: int = ROWS, rounds: int = ROUNDS) -> None:
             done = subprocess.run([*command, *words], check=True, capture_output=True, text=True)
             rates.append(json.loads(done.stdout)["rows_per_s"])
         rate = statistics.median(rates)
-        verdict = "meets " if rate >= TARGET else "MISSES"
         print(f"mlkit batch-predict, 50 columns: {rate:,.0f} rows/s")
-        print(f"{verdict} {TARGET:,} rows/s")
+        report("rows/s, 50 columns", rate, ">=", TARGET)
         stages = _time_stages(bundle, source, folder)
         total = sum(stages.values())
         print("one thread, stage by stage:")

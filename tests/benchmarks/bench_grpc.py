@@ -32,6 +32,7 @@ import numpy as np
 from mlops_kit.modes.online.grpc.doorkeeper import SERVICE
 from mlops_kit.modes.online.grpc.proto.messages import ModelInferRequest, ModelInferResponse
 from tests.benchmarks.flights_model import COLUMNS, export_flights_model, read_flights
+from tests.benchmarks.verdict import report
 from tests.modes.online.server import serving
 
 ROUNDS, SECONDS, CONNECTIONS, TARGET = 5, 5, 32, 3.0
@@ -103,7 +104,7 @@ def _report(ways: list[Way], rounds: int, seconds: int) -> None:
         print(f"{label:<36}{median:10,.0f} requests/s   client {share:4.0%} of a core")
     ours = max(rate for label, rate in medians.items() if label.startswith("mlkit"))
     ratio = ours / max(rate for label, rate in medians.items() if label.startswith("MLServer"))
-    print(f"{'meets ' if ratio >= TARGET else 'MISSES'} {TARGET} × MLServer: {ratio:.2f}")
+    report("requests/s over gRPC, of MLServer's", ratio, ">=", TARGET)
 
 
 def _load(way: Way, seconds: int) -> tuple[float, float]:

@@ -28,6 +28,7 @@ from tests.benchmarks.online.servers import (
     with_fastapi,
 )
 from tests.benchmarks.online.wrk import Measurement, load, write_bodies
+from tests.benchmarks.verdict import report
 
 SECONDS, ROUNDS, WARM_UP_S = 8.0, 3, 2.0
 CONNECTIONS = 32
@@ -90,12 +91,8 @@ def _report(rates: dict[str, float], latencies: dict[str, float]) -> None:
         print(f"{label:<22}{rate:10,.0f} requests/s   p50 {latencies[label] * 1e3:6.3f} ms   {ours / rate:5.2f} ×")
     for label, target in TARGETS.items():
         if label in rates:
-            ratio = ours / rates[label]
-            print(f"{'meets ' if ratio >= target else 'MISSES'} {target} × {label}: {ratio:.2f}")
-    ratio = our_latency / latencies["bare ASGI"]
-    print(
-        f"{'meets ' if ratio <= LATENCY_TARGET else 'MISSES'} {LATENCY_TARGET} × bare ASGI's latency: {ratio:.2f}"
-    )
+            report(f"requests/s, of {label}", ours / rates[label], ">=", target)
+    report("median latency, of bare ASGI", our_latency / latencies["bare ASGI"], "<=", LATENCY_TARGET)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.benchmarks.flights_model import export_flights_model
 from tests.benchmarks.online.servers import Contender, mlkit, started
 from tests.benchmarks.online.wrk import load, write_bodies
+from tests.benchmarks.verdict import report
 
 REQUESTS, FEW = 1_000_000, 10_000
 TARGET = 0.05
@@ -37,7 +38,7 @@ def main(requests: int = REQUESTS) -> None:
     print(
         f"{before / 1e6:.1f} MB after {FEW:,} requests or a few more, {after / 1e6:.1f} MB after {answered:,.0f}"
     )
-    print(f"{'meets ' if growth <= TARGET else 'MISSES'} at most {TARGET:.0%} more: {growth:.1%}")
+    report("growth of the server's memory", growth, "<=", TARGET)
 
 
 def _memory(server: Contender) -> float:

@@ -19,6 +19,7 @@ from tests.benchmarks.flights_model import export_flights_model
 from tests.benchmarks.online.open_loop import Results, send_at_rate
 from tests.benchmarks.online.servers import mlkit, started
 from tests.benchmarks.online.wrk import load, write_bodies
+from tests.benchmarks.verdict import report
 
 SECONDS, ROUNDS, ROWS = 10.0, 3, 64
 QUEUE, CONNECTIONS = 256, 1024
@@ -57,10 +58,8 @@ def _tell(results: Results, peak: float, good: float) -> None:
 
 
 def _report(ratio: float, p99: float) -> None:
-    print(f"{'meets ' if ratio >= GOODPUT_TARGET else 'MISSES'} goodput {GOODPUT_TARGET} of the peak: {ratio:.2f}")
-    print(
-        f"{'meets ' if p99 < DEADLINE_S else 'MISSES'} p99 of accepted requests under {DEADLINE_S} s: {p99:.3f} s"
-    )
+    report("goodput at three times the peak, of the peak", ratio, ">=", GOODPUT_TARGET)
+    report("p99 of accepted requests, s", p99, "<", DEADLINE_S)
 
 
 if __name__ == "__main__":

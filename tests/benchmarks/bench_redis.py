@@ -21,6 +21,7 @@ import redis
 from mlops_kit.tables.generation import Generation
 from mlops_kit.tables.redis.encoding import RowEncoder
 from mlops_kit.tables.resolve import open_table, resolve_address
+from tests.benchmarks.verdict import report
 from tests.servers.valkey import ValkeyServer, run_valkey
 from tests.tables.generations import write_generation
 
@@ -48,8 +49,7 @@ def main() -> None:
     raw, ours, peer = (statistics.median(values) for values in rates.values())
     for label, rate in zip(rates, (raw, ours, peer), strict=True):
         print(f"{label:<26}{rate:12,.0f} keys/s   {rate / peer:5.1f} × peer   {rate / raw:5.2f} × raw limit")
-    verdict = "meets" if ours >= TARGET else "MISSES"
-    print(f"publishing {verdict} the target of {TARGET:,} keys/s")
+    report("keys/s published to Redis", ours, ">=", TARGET)
 
 
 def _measure(way: Callable[[ValkeyServer], None], folder: Path) -> float:

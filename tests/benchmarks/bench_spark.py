@@ -26,6 +26,7 @@ from mlops_kit.modes.batch.run import run_batch
 from mlops_kit.modes.batch.spark.session import open_session
 from tests.benchmarks.flights_model import COLUMNS, export_flights_model
 from tests.benchmarks.flights_rows import write_flights
+from tests.benchmarks.verdict import report
 from tests.modes.batch.rows import Watching
 
 ROWS, ROUNDS, WARMING_ROWS = 4_000_000, 3, 500_000
@@ -61,12 +62,8 @@ def main(rows: int = ROWS, rounds: int = ROUNDS) -> None:
     hand, spark, local = (statistics.median(values) for values in rates.values())
     for label, rate in zip(rates, (hand, spark, local), strict=True):
         print(f"{label:<18}{rate:12,.0f} rows/s   {rate / hand:5.2f} × by hand")
-    _judge("spark / by hand", spark / hand, HAND_TARGET)
-    _judge("local / spark", local / spark, LOCAL_TARGET)
-
-
-def _judge(label: str, ratio: float, target: float) -> None:
-    print(f"{label}: {ratio:.2f} {'meets' if ratio >= target else 'MISSES'} the target of {target}")
+    report("rows/s on Spark, of a job written by hand", spark / hand, ">=", HAND_TARGET)
+    report("rows/s of the local engine, of Spark's", local / spark, ">=", LOCAL_TARGET)
 
 
 def _time(way: Way, source: Path, out: Path) -> float:

@@ -13,6 +13,9 @@ from mlops_kit.bench.results import BenchResult, Estimate
 
 SCHEMA: Final = 1
 
+LONG = 0.01
+"""A run of so much of a refresh is worth a word."""
+
 CLOSE = 1.25
 """Shares and prices are rarely known better than that."""
 
@@ -152,5 +155,6 @@ def _store_notes(workload: Workload, basis: Basis) -> Iterator[str]:
     if store.bytes_per_row is None:
         yield "what a stored row takes was not measured: storage counts nothing"
     run_s = workload.entities / store.rows_per_s.value
-    if workload.refresh_s <= workload.freshness_s < workload.refresh_s + run_s:
+    is_long = run_s > LONG * workload.refresh_s
+    if is_long and workload.refresh_s <= workload.freshness_s < workload.refresh_s + run_s:
         yield f"a run takes {seconds(run_s)}, for which the former predictions are older than what is needed"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from mlops_kit.bench.advice.advise import Advice
+from mlops_kit.bench.advice.basis import MILLION
 from mlops_kit.bench.advice.options import BATCH, CACHE, ONLINE, Option
 from mlops_kit.bench.figures import figure, percent, seconds, size
 from mlops_kit.bench.results import Estimate
@@ -31,7 +32,8 @@ def verdict(advice: Advice) -> str:
             if latency_s
             else ""
         )
-        return f"None of the measured modes gives what is needed.{told}"
+        problems = "; ".join(f"{option.strategy} is {option.problem}" for option in advice.options)
+        return f"None of the measured modes gives what is needed: {problems}.{told}"
     best, *others = advice.options
     compared = "; ".join(_compared(best, other) for other in others)
     close = " It is close." if advice.close else ""
@@ -91,11 +93,19 @@ def inputs(advice: Advice) -> Iterator[tuple[str, str, str]]:
         "one machine",
         f"{figure(given.price_per_hour)} per hour; servers use {percent(workload.utilisation)}",
     )
-    yield "b", f"precomputing and storing a row, at {_rate(given.precomputed_rows_per_s)}", figure(unit.precompute)
-    yield "w", "what the store charges for writing it", figure(unit.write)
-    yield "g", "keeping it until the next refresh", figure(unit.keep)
-    yield "l", f"one look-up, at {_rate(given.lookups_per_s)}", figure(unit.lookup)
-    yield "o", f"one prediction when asked, at {_rate(given.predictions_per_s)}", figure(unit.online)
+    yield (
+        "b",
+        f"precomputing and storing a row, at {_rate(given.precomputed_rows_per_s)}",
+        _million(unit.precompute),
+    )
+    yield "w", "what the store charges for writing it", _million(unit.write)
+    yield "g", "keeping it until the next refresh", _million(unit.keep)
+    yield "l", f"one look-up, at {_rate(given.lookups_per_s)}", _million(unit.lookup)
+    yield "o", f"one prediction when asked, at {_rate(given.predictions_per_s)}", _million(unit.online)
+
+
+def _million(cost: float) -> str:
+    return f"{figure(cost * MILLION)} per million"
 
 
 def _rate(rate: Estimate | None) -> str:
@@ -103,7 +113,7 @@ def _rate(rate: Estimate | None) -> str:
 
 
 def describe_option(option: Option) -> tuple[str, ...]:
-    """Cells: strategy, modes, cost, its interval, cost of a million requests, latency, what speaks against it."""
+    """Cells: strategy, modes, cost, its interval, cost of a million requests, latency."""
     cost = option.cost
     latency = f"{seconds(option.latency_s)} ({option.percentile})" if option.latency_s is not None else "–"
     return (
@@ -113,8 +123,7 @@ def describe_option(option: Option) -> tuple[str, ...]:
         f"{figure(cost.low)} to {figure(cost.high)}" if cost and cost.low < cost.high else "–",
         figure(cost.per_million) if cost else "–",
         latency,
-        option.problem,
     )
 
 
-OPTION_HEADS = ("strategy", "measured", "cost per refresh", "interval", "per million requests", "latency", "")
+OPTION_HEADS = ("strategy", "measured", "cost per refresh", "interval", "per million requests", "latency")

@@ -16,6 +16,9 @@ from mlops_kit.errors import UsageError
 DAY_S = 86_400.0
 REQUESTS = (1, 2, 5, 20, 100)
 ASK = "mlkit bench advise RESULT.json --entities 1000000 --active-share 2% --requests-per-active 3 --refresh 24h"
+ASKED = ("N", "s", "k")
+"""What only those who ask can tell."""
+
 HEADS = ("requests per active entity", "batch is the cheapest from a coverage of", "below that")
 
 
@@ -32,15 +35,11 @@ def _advice(advice: Advice) -> Iterator[Element]:
         yield element("p", f"It is close: {reason}.", class_="close")
     yield element("p", wording.traffic(advice))
     yield element("p", wording.break_even(advice))
-    yield table(wording.OPTION_HEADS, [wording.describe_option(option) for option in advice.options])
-    yield from _formulas(advice)
-    if advice.notes:
-        yield element("ul", *(element("li", note[0].upper() + note[1:]) for note in advice.notes), class_="notes")
-
-
-def _formulas(advice: Advice) -> Iterator[Element]:
+    yield table(wording.OPTION_HEADS, [wording.describe_option(option) for option in advice.options], "options")
     yield element("pre", "\n".join(wording.FORMULAS))
     yield table((), wording.inputs(advice))
+    if advice.notes:
+        yield element("ul", *(element("li", note[0].upper() + note[1:]) for note in advice.notes), class_="notes")
 
 
 def _break_evens(result: BenchResult) -> Iterator[Element]:
@@ -67,7 +66,8 @@ def _break_evens(result: BenchResult) -> Iterator[Element]:
     )
     yield element("p", text)
     yield table(HEADS, [_break_even(each) for each in found])
-    yield from _formulas(found[0])
+    yield element("pre", "\n".join(wording.FORMULAS))
+    yield table((), [cells for cells in wording.inputs(found[0]) if cells[0] not in ASKED])
     yield element("p", "For numbers of your own: ", element("code", ASK))
 
 

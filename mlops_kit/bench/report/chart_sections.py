@@ -9,13 +9,19 @@ from mlops_kit.bench.report.charts.drawing import legend
 from mlops_kit.bench.report.markup import Element, element
 from mlops_kit.bench.results import BenchResult
 
+REST = "rest"
+"""What is left of the time, after all stages that have a name."""
+
 
 def chart_sections(result: BenchResult) -> Iterator[Element]:
     """A mode has the same colour in all of them."""
     modes = list(dict.fromkeys(each.mode for each in result.measurements))
     series = [(modes.index(each.mode), each) for each in result.measurements]
     if tried := [each for each in series if any(point.p99_s for point in each[1].points)]:
-        text = "Each rate that was tried; a hollow mark missed the objective. Both axes are logarithmic."
+        text = (
+            "Each rate that was tried with enough requests for a p99; a hollow mark missed the objective. Both "
+            "axes are logarithmic."
+        )
         chart = throughput_latency(tried, result.slo_s)
         yield _figure(
             "Throughput and latency", text, chart, legend([(n, each.mode) for n, each in tried], has_markers=True)
@@ -27,7 +33,7 @@ def chart_sections(result: BenchResult) -> Iterator[Element]:
         )
         yield _figure("Latency", text, latency_distributions(answered))
     if split := [each for each in result.measurements if each.stages_s]:
-        stages = list(dict.fromkeys(stage for each in split for stage in each.stages_s))
+        stages = sorted(dict.fromkeys(stage for each in split for stage in each.stages_s), key=REST.__eq__)
         text = (
             "Where the mean latency went. “send” is waiting in the client until the request could be sent; “rest” "
             "is what the server does not count: protocols, the network, both sides’ event loops."

@@ -58,7 +58,7 @@ def _head_of_page(result: BenchResult, name: str) -> Iterator[Element]:
 def _modes(result: BenchResult) -> Iterator[Element]:
     yield element("h2", "Modes")
     rows = [measurement_cells(each, result.price_per_hour) for each in result.measurements]
-    yield table(HEADS, rows, class_="figures")
+    yield table(HEADS, rows, class_="modes")
     text = (
         f"The rate of server is the largest at which 99 % are answered within {seconds(result.slo_s)}. Cost is of "
         f"a million predictions or look-ups on a machine for {result.price_per_hour:g} per hour that is busy all "

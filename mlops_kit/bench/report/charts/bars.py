@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from mlops_kit.bench.figures import percent, seconds, size
-from mlops_kit.bench.report.charts.drawing import SERIES, WIDTH, drawing, label
+from mlops_kit.bench.report.charts.drawing import SERIES, SIDE, WIDTH, drawing, label, row_labels
 from mlops_kit.bench.report.markup import Element, element
 from mlops_kit.bench.results import Measurement
 
-ROW, BAR, SIDE = 46, 18, 6
+ROW, BAR = 46, 18
 LETTER = 7.2
 """How wide a letter is, at most."""
 
@@ -18,8 +18,7 @@ def stage_split(measurements: Sequence[Measurement], stages: Sequence[str]) -> E
     for row, measurement in enumerate(measurements):
         top = ROW * row
         total = sum(max(0.0, spent) for spent in measurement.stages_s.values())
-        parts.append(label(SIDE, top + 15, f"{measurement.mode}, {measurement.scenario}", "start", "strong"))
-        parts.append(label(WIDTH - SIDE, top + 15, f"mean {seconds(total)}", "end"))
+        parts += row_labels(top + 15, measurement, f"mean {seconds(total)}")
         parts += _segments(measurement, stages, total or 1.0, top + 21)
     return drawing(ROW * len(measurements), "Time of a request by stage", *parts)
 
@@ -48,8 +47,7 @@ def memory_bars(measurements: Sequence[tuple[int, Measurement]]) -> Element:
     parts: list[Element] = []
     for row, (series, measurement, peak) in enumerate(found):
         top = ROW * row
-        parts.append(label(SIDE, top + 15, f"{measurement.mode}, {measurement.scenario}", "start", "strong"))
-        parts.append(label(WIDTH - SIDE, top + 15, size(peak), "end"))
+        parts += row_labels(top + 15, measurement, size(peak))
         wide = peak / most * (WIDTH - 2 * SIDE)
         parts.append(
             element("rect", x=SIDE, y=top + 21, width=wide, height=BAR, class_=f"area s{series % SERIES}")

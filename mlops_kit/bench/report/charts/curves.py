@@ -12,7 +12,7 @@ from mlops_kit.bench.report.markup import Element, element
 from mlops_kit.bench.results import Measurement, Point
 
 HEIGHT = 380
-LEFT, RIGHT, TOP, BOTTOM = 66, 14, 26, 46
+LEFT, RIGHT, TOP, BOTTOM = 66, 28, 26, 46
 NEAR = 1.08
 """Rates that differ by less are one place of a line: each repetition tries others."""
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from mlops_kit.bench.figures import seconds
-from mlops_kit.bench.report.charts.drawing import SERIES, WIDTH, drawing, label, rule
+from mlops_kit.bench.report.charts.drawing import SERIES, SIDE, WIDTH, drawing, label, row_labels, rule
 from mlops_kit.bench.report.charts.scale import LogScale, log_scale
 from mlops_kit.bench.report.markup import Element, element
 from mlops_kit.bench.results import Distribution, Measurement
 
-ROW, BARS, TOP, BOTTOM, SIDE = 74, 44, 4, 30, 6
+ROW, BARS, TOP, BOTTOM = 74, 44, 4, 30
 TOLD = ("p50", "p90", "p99", "p99.9")
 
 
@@ -23,8 +23,7 @@ def latency_distributions(measurements: Sequence[tuple[int, Measurement]]) -> El
         told = "   ".join(
             f"{name} {seconds(latency.percentiles[name].value)}" for name in TOLD if name in latency.percentiles
         )
-        parts.append(label(SIDE, top + 14, f"{measurement.mode}, {measurement.scenario}", "start", "strong"))
-        parts.append(label(WIDTH - SIDE, top + 14, told, "end"))
+        parts += row_labels(top + 14, measurement, told)
         parts += _bars(latency, series, scale, top + 20)
     return drawing(height, "Distribution of the latencies of each measurement", *parts)
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from mlops_kit.bench.report.markup import Element, element
+from mlops_kit.bench.results import Measurement
 
-WIDTH = 720
+WIDTH, SIDE = 720, 6
 SHAPES, SERIES = 4, 8
 """So many shapes and colours there are."""
 
@@ -24,9 +25,15 @@ def drawing(height: float, title: str, *children: Element) -> Element:
 
 
 def label(x: float, y: float, text: str, anchor: str = "start", class_: str = "") -> Element:
-    """Text of one line, cut where it would be too long."""
-    shown = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    return element("text", shown, x=x, y=y, text_anchor=anchor, class_=class_)
+    """Text of one line."""
+    return element("text", text, x=x, y=y, text_anchor=anchor, class_=class_)
+
+
+def row_labels(y: float, measurement: Measurement, told: str) -> tuple[Element, Element]:
+    """Above a row: what was measured, cut where it would run into what was found, which is at the other end."""
+    name = f"{measurement.mode}, {measurement.scenario}"
+    shown = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return label(SIDE, y, shown, "start", "strong"), label(WIDTH - SIDE, y, told, "end")
 
 
 def rule(x1: float, y1: float, x2: float, y2: float, class_: str) -> Element:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-STEPS = (1.0, 2.0, 5.0)
+FEW, MORE, MANY = (1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
 MOST_TICKS = 7
 
 
@@ -23,15 +23,17 @@ class LogScale:
         return self.start + min(1.0, share) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """1, 2 and 5 times powers of ten, or fewer if those are many.
+        """Round numbers, and not too many of them.
 
+        >>> LogScale(1100, 2700, 0, 1).ticks()
+        [1500, 2000]
         >>> LogScale(0.5, 30, 0, 1).ticks()
         [0.5, 1, 2, 5, 10, 20]
         >>> LogScale(0.001, 10_000, 0, 1).ticks()
         [0.01, 1, 100, 10000]
         """
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-        for steps, every in ((STEPS, 1), ((1.0,), 1), ((1.0,), 2), ((1.0,), 3)):
+        for steps, every in ((MANY, 1), (MORE, 1), (FEW, 1), (FEW, 2), (FEW, 3)):
             powers = range(first - first % every, last + 1, every)
             found = [step * 10.0**power for power in powers for step in steps]
             inside = [_clean(tick) for tick in found if self.low <= tick * 1.0001 and tick <= self.high * 1.0001]
@@ -48,5 +50,5 @@ def log_scale(values: Sequence[float], start: float, end: float) -> LogScale:
 
 
 def _clean(tick: float) -> float:
-    rounded = float(f"{tick:.1g}")
+    rounded = float(f"{tick:.2g}")
     return int(rounded) if rounded >= 1 else rounded
