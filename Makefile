@@ -19,7 +19,7 @@ $(VENV)/bin/uv:
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 
 $(VENV)/demo-is-installed: pyproject.toml | $(VENV)/bin/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[sklearn,features]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[sklearn,features,serve]'
 	@touch $@
 
 $(VENV)/$(EXTRAS)-is-installed: pyproject.toml | $(VENV)/bin/uv
@@ -27,7 +27,7 @@ $(VENV)/$(EXTRAS)-is-installed: pyproject.toml | $(VENV)/bin/uv
 	@touch $@
 
 demo: export PATH := $(BIN):$(PATH)
-demo: $(VENV)/demo-is-installed ## From nothing: features, a model of real flights, a bundle, a month predicted
+demo: $(VENV)/demo-is-installed ## From nothing: features, a model of real flights, a bundle, a month predicted, an evening served
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
 	@echo '── a project to start from'
 	mlkit init eta $(PROJECT) > $(DEMO)/log && head -n 1 $(DEMO)/log
@@ -43,6 +43,10 @@ demo: $(VENV)/demo-is-installed ## From nothing: features, a model of real fligh
 	$(MAKE) -C $(PROJECT) predict batch
 	@echo '── a store, filled as of an evening in December'
 	$(MAKE) -C $(PROJECT) materialize get
+	@echo '── that evening once more: departures are posted to a server while it is asked about the flights that leave'
+	$(MAKE) -C $(PROJECT) live
+	@echo '── was every vector that it served the one that history gives, bit for bit?'
+	$(MAKE) -C $(PROJECT) check
 	@echo '── done; the project is in $(PROJECT). Your own model: mlkit export --help'
 
 test: $(VENV)/$(EXTRAS)-is-installed lint ## Check everything: lint, types, import contracts, tests

@@ -34,4 +34,5 @@ def init(
         typer.echo(f"  cd {quote(str(project))}")
     typer.echo("  make train export     # fit the model, turn it into a bundle")
     typer.echo("  make verify batch     # prove the bundle right, predict a month of flights")
+    typer.echo("  make live check       # serve an evening while events arrive, compare with history")
     typer.echo("  make                  # list everything else")

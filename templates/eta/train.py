@@ -44,8 +44,8 @@ def train(flights: pd.DataFrame) -> Pipeline:
     )
     trees = HistGradientBoostingRegressor(
         loss="absolute_error",
-        max_iter=200,
-        learning_rate=0.05,
+        max_iter=100,
+        learning_rate=0.1,
         min_samples_leaf=60,
         early_stopping=False,
         random_state=0,

@@ -95,3 +95,9 @@ def test_the_server_gives_the_answers_that_the_batch_gave(served: str, project: 
     batch = pl.read_parquet(project / "predictions/2013-12/current/**/*.parquet").filter(evening)
     live = log.sort("as_of", "id", "row")
     assert live["outputs"].struct.field("prediction").to_list() == batch["prediction"].to_list()
+
+
+def test_make_serves_the_same_evening_again(served: str, project: Path) -> None:
+    said = run("make live check PORT=8080", project)
+    assert "223 departures posted, 0 events refused\n223 flights predicted meanwhile" in said
+    assert "447 vectors, 8,046 values compared, 0 features differ" in said
