@@ -76,7 +76,7 @@ def test_a_mode_with_other_answers_fails_the_bench_and_the_first_row_is_told(
     other = write_bundle(tmp_path / "other", linear_graph(WEIGHTS + 1), weights=WEIGHTS + 1)
     swap = f"import sys; sys.argv = [word.replace({str(bundle)!r}, {str(other)!r}) for word in sys.argv]; "
     patched = (sys.executable, "-c", swap + COMMAND[-1])
-    run = f"from mlops_kit_cli import bench; bench.COMMAND = {patched!r}; {COMMAND[-1]}"
+    run = f"from mlops_kit_cli.bench import run as bench; bench.COMMAND = {patched!r}; {COMMAND[-1]}"
     words = ("bench", bundle, "--data", rows, "--mode", "batch", "--quick")
     done = subprocess.run(
         [sys.executable, "-c", run, *map(str, words)], capture_output=True, text=True, timeout=300, check=False

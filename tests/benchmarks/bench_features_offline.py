@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from mlops_kit.schema import Array
+from tests.benchmarks.verdict import report
 
 EVENTS, ROWS = 10_000_000, 1_000_000
 FASTER_TARGET = 8.0
@@ -54,10 +55,10 @@ def main(events: int = EVENTS, rows: int = ROWS) -> None:
             (folder / "features.py").write_text(DEFINITION)
             (folder / "query.sql").write_text(_query())
             print(f"{users:,} users")
-            _measure(folder, events)
+            _measure(folder, events, users)
 
 
-def _measure(folder: Path, events: int) -> None:
+def _measure(folder: Path, events: int, users: int) -> None:
     _run(_mlkit(), folder)  # compiles the kernel, once per machine
     ours = _run(_mlkit(), folder)
     theirs = _run([sys.executable, "-c", DUCKDB, "query.sql"], folder)
@@ -67,8 +68,8 @@ def _measure(folder: Path, events: int) -> None:
             f"{label:<21}{took.seconds:7.1f} s ({took.cpu_s:.1f} s of CPU){rate:12,.0f} events/s{took.peak / 1e6:7,.0f} MB"
         )
     faster = theirs.seconds / ours.seconds
-    print(f"{_verdict(faster >= FASTER_TARGET)} {FASTER_TARGET:.0f} times as fast as DuckDB: {faster:.1f}")
-    print(f"{_verdict(ours.peak < theirs.peak)} in less memory: {ours.peak / theirs.peak:.2f} of it")
+    report(f"joins for {users:,} users, times as fast as DuckDB", faster, ">=", FASTER_TARGET)
+    report(f"memory of joins for {users:,} users, of DuckDB's", ours.peak / theirs.peak, "<", 1.0)
     _compare(folder)
 
 
@@ -143,10 +144,6 @@ def _compare(folder: Path) -> None:
     print(
         f"       counts and maxima are the same; {differing / (len(ours) * len(sums)):.2%} of DuckDB's sums are inexact"
     )
-
-
-def _verdict(is_met: bool) -> str:
-    return "meets " if is_met else "MISSES"
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def main(seconds: float = SECONDS, rounds: int = ROUNDS) -> None:
                 ratios.append(good / peak)
                 p99s.append(statistics.quantiles(results.latencies_s, n=100)[98])
                 _tell(results, peak, good)
-    _report(statistics.median(ratios), statistics.median(p99s))
+    report("goodput at three times the peak, of the peak", statistics.median(ratios), ">=", GOODPUT_TARGET)
+    report("p99 of accepted requests, s", statistics.median(p99s), "<", DEADLINE_S)
 
 
 def _tell(results: Results, peak: float, good: float) -> None:
@@ -55,11 +56,6 @@ def _tell(results: Results, peak: float, good: float) -> None:
         f"{dict(results.outcomes)}, no free connection for {results.unsent:,}; the client used "
         f"{results.cpu_share:.0%} of a core"
     )
-
-
-def _report(ratio: float, p99: float) -> None:
-    report("goodput at three times the peak, of the peak", ratio, ">=", GOODPUT_TARGET)
-    report("p99 of accepted requests, s", p99, "<", DEADLINE_S)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import redis
 
 from mlops_kit.stores.interface import Store, Write
 from mlops_kit.stores.resolve import open_store
+from tests.benchmarks.verdict import report
 from tests.servers.postgres import run_postgres
 from tests.servers.valkey import run_valkey
 
@@ -73,17 +74,15 @@ def _report(contest: Contest) -> None:
             rates[label].append(KEYS / (time.perf_counter() - started))
     ours, raw = statistics.median(reads), statistics.median(raw_reads)
     read_target, *rate_targets = contest.targets
-    verdict = _verdict(read_target, ours <= read_target, " µs")
-    print(f"{contest.name:<12}read {ours:10.1f} µs p50 {ours / raw:9.2f} × raw limit{verdict}")
+    print(f"{contest.name:<12}read {ours:10.1f} µs p50 {ours / raw:9.2f} × raw limit")
+    if read_target:
+        report(f"p50 of a read from {contest.name}, µs", ours, "<=", read_target)
     raw_rate = statistics.median(rates["raw"])
     for label, target in zip(("put", "CAS"), rate_targets, strict=True):
         rate = statistics.median(rates[label])
-        print(f"{'':<12}{label:<4} {rate:10,.0f} /s   {rate / raw_rate:10.2f} × raw limit"
-              f"{_verdict(target, rate >= target, '/s')}")  # fmt: skip
-
-
-def _verdict(target: float, is_met: bool, unit: str) -> str:
-    return f"   {'meets' if is_met else 'MISSES'} the target of {target:,.0f}{unit}" if target else ""
+        print(f"{'':<12}{label:<4} {rate:10,.0f} /s   {rate / raw_rate:10.2f} × raw limit")
+        if target:
+            report(f"{label}/s into {contest.name}", rate, ">=", target)
 
 
 def _median_us(call: Callable[[], object]) -> float:
