@@ -1,5 +1,7 @@
 """Events that clients send, for those who have no broker: into the state of every model that takes them."""
 
+import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +22,8 @@ from mlops_kit.features.online.records import events_space
 from mlops_kit.schema import Array
 from mlops_kit.stores.interface import Store
 
-MOST_ATTEMPTS: Final = 50
+MOST_ATTEMPTS: Final = 500
+LONGEST_PAUSE_S: Final = 0.02
 NO_NUMBER: Final = -1
 
 
@@ -129,7 +132,10 @@ class _Numbering:
             pushed = self._pusher.push(frame[left], numbers[left])
             done.refused |= {int(left[dead.row]): TOO_LATE for dead in pushed.dead}
             left = left[pushed.is_repeated]
-            first = max(self._pusher.acknowledged, self._applied(frame[left])) + 1 if left.size else first
+            if left.size:
+                # Two that pause equally long would meet again and again.
+                time.sleep(random.uniform(0, LONGEST_PAUSE_S))  # noqa: S311
+                first = max(self._pusher.acknowledged, self._applied(frame[left])) + 1
         raise StoreError("events cannot be written to the store", "others write the same keys all the time")
 
     def _applied(self, frame: pl.DataFrame) -> int:
