@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -49,7 +50,8 @@ class Served:
     """What the log wants to know of a served model."""
 
     def __init__(self, name: str = "mixed", signature: Signature = SIGNATURE) -> None:
-        self.name, self.digest, self.signature = name, "sha256:0", signature
+        self.name, self.digest, self.predictor = name, "sha256:0", SimpleNamespace(signature=signature)
+        self.lookup = None
 
 
 def add(log: PredictionLog, served: Any, feeds: Feeds, outputs: Sequence[Array], rows: int) -> str:

@@ -73,7 +73,7 @@ def test_concurrent_posts_to_two_workers_lose_nothing(project: Project, uri: str
 def test_events_without_numbers_get_some_and_concurrent_posts_of_one_key_lose_nothing(
     unnumbered: Project, uri: str
 ) -> None:
-    events = unnumbered.events(0, 400).drop("number").with_columns(origin=pl.lit("JFK"))
+    events = unnumbered.events(0, 400).drop("number").with_columns(origin=pl.lit("LGA"))
     with serving(unnumbered.bundle, "--store", uri, "--workers", 2, "--request-time", *PATIENT) as server:
         with ThreadPoolExecutor(8) as pool:
             found = [*pool.map(lambda part: post(server, part.to_dicts()).json(), events.iter_slices(5))]
@@ -82,10 +82,10 @@ def test_events_without_numbers_get_some_and_concurrent_posts_of_one_key_lose_no
         assert len({*numbers}) == 400
         at_us = int(events["at"].max()) + 1  # type: ignore[arg-type]
         events.write_parquet(unnumbered.folder / "departures" / "a.parquet")
-        body = {"inputs": row(), "params": {"as_of": at_us}}
+        body = {"inputs": row("LGA"), "params": {"as_of": at_us}}
         answer = httpx.post(f"{server.url}/invocations", json=body, timeout=20).json()
     assert [one["prediction"] for one in answer["predictions"]] == unnumbered.expected(
-        pl.DataFrame([row()]), at_us
+        pl.DataFrame([row("LGA")]), at_us
     )
 
 
