@@ -3,17 +3,21 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
 
 from mlops_kit.bundle import graph as graphs
-from mlops_kit.bundle.features import read_features
 from mlops_kit.bundle.files import check_file, read_limited
 from mlops_kit.bundle.manifest import FILE_NAME as MANIFEST
 from mlops_kit.bundle.manifest import MAX_BYTES as MAX_MANIFEST_BYTES
 from mlops_kit.bundle.manifest import Manifest, digest_of, parse_manifest
 from mlops_kit.errors import UsageError
-from mlops_kit.features.definition.feature_set import FeatureSet
+
+if TYPE_CHECKING:
+    from mlops_kit.features.definition.feature_set import FeatureSet
+
+FEATURES = "features.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Bundle:
     manifest: Manifest = field(repr=False)
     digest: str
     owner: object = field(default=None, repr=False)
-    features: FeatureSet | None = field(default=None, repr=False)
+    features: "FeatureSet | None" = field(default=None, repr=False)
 
     @property
     def model_path(self) -> Path:
@@ -49,7 +53,18 @@ def open_bundle(directory: Path, owner: object = None) -> Bundle:
     for entry in manifest.files:
         check_file(root, entry)
     graphs.check_graph(read_graph(root), {entry.name: entry.size for entry in manifest.files})
-    return Bundle(root, manifest, digest_of(data), owner, read_features(root, manifest))
+    return Bundle(root, manifest, digest_of(data), owner, _features(root, manifest))
+
+
+def _features(root: Path, manifest: Manifest) -> "FeatureSet | None":
+    """Most bundles have none, and Polars, with which conditions are evaluated, takes longer to import than a
+    bundle to open; once it is there, Ctrl-C does not end a process that reads its stdin.
+    """
+    if all(entry.name != FEATURES for entry in manifest.files):
+        return None
+    from mlops_kit.bundle.features import read_features
+
+    return read_features(root, manifest)
 
 
 def read_graph(directory: Path) -> onnx.ModelProto:

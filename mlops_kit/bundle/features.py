@@ -19,12 +19,10 @@ DTYPES = {
 """The dtypes of the columns that a feature of each kind can be."""
 
 
-def read_features(directory: Path, manifest: Manifest) -> FeatureSet | None:
-    """The definition that the manifest lists; None if there is none. Raises BundleError for one that is damaged or
-    hostile, or has a feature that is no column of the model.
+def read_features(directory: Path, manifest: Manifest) -> FeatureSet:
+    """The definition in a bundle. Raises BundleError for one that is damaged or hostile, or has a feature that is
+    no column of the model.
     """
-    if all(entry.name != FILE_NAME for entry in manifest.files):
-        return None
     features = read_frozen(read_limited(directory, FILE_NAME, MAX_BYTES))
     columns = manifest.signature.columns
     names = {column.name for column in columns}

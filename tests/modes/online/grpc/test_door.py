@@ -84,9 +84,9 @@ async def test_the_earliest_deadline_counts(tiny: Path) -> None:
         model = this.models.find("tiny")
         infer, left = model.infer, []
 
-        async def note_deadline(request: Any, deadline: float) -> Any:
+        async def note_deadline(request: Any, deadline: float, *at_us: int) -> Any:
             left.append(deadline - time.perf_counter())
-            return await infer(request, deadline)
+            return await infer(request, deadline, *at_us)
 
         model.infer = note_deadline  # type: ignore[method-assign]
         shorter = pb.ModelInferRequest(parameters={"timeout": pb.InferParameter(int64_param=5_000_000)})
