@@ -96,7 +96,7 @@ def _connection(server: RunningServer, encrypted: ssl.SSLContext | None) -> http
     return http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=encrypted)
 
 
-@pytest.mark.parametrize(("is_encrypted", "is_persistent"), [(False, False), (False, True), (True, False)])
+@pytest.mark.parametrize(("is_encrypted", "is_persistent"), [(False, True)])
 def test_whoever_connects_before_the_end_is_answered(
     bundle: Path, tls_words: tuple[object, ...], is_encrypted: bool, is_persistent: bool
 ) -> None:
@@ -126,17 +126,6 @@ def test_a_body_that_does_not_come_before_the_end_is_told_so(bundle: Path, path:
         assert (code, status, headers["connection"]) == (0, 503, "close")
         assert json.loads(body)[field] == "the server stops"
         assert "ASGI" not in said
-
-
-def test_a_second_signal_leaves_no_more_time(bundle: Path) -> None:
-    words = ("--drain-s", "3000", "--read-timeout-s", "3000")
-    with serving(bundle, *words) as server, socket.create_connection(server.address, PATIENCE_S) as connection:
-        connection.sendall(HEAD % (b"/invocations", 100) + b"{")
-        until(lambda: httpx.get(f"{server.url}/ping").is_success)
-        server.process.send_signal(signal.SIGTERM)
-        await_draining(server)
-        assert server.stop()[0] == 0
-        assert read_answer(connection)[0] == 503
 
 
 def test_a_terminal_that_is_closed_drains(bundle: Path) -> None:
