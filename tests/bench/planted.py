@@ -146,6 +146,7 @@ def planted(behaviour: Behaviour) -> Iterator[HttpTarget]:
     ours, theirs = SPAWN.Pipe()
     process = SPAWN.Process(target=_serve, args=(theirs, behaviour), daemon=True)
     process.start()
+    theirs.close()
     try:
         yield HttpTarget(ours.recv(), REQUESTS)
     finally:

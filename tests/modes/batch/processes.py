@@ -12,7 +12,6 @@ from mlops_kit.modes.batch.job import BatchJob
 from mlops_kit.modes.batch.run import run_batch
 from tests.modes.batch.rows import Watching
 
-ROOT = Path(__file__).parents[3]
 IMPORTED = ("adbc_driver_postgresql.dbapi", "mlops_kit.tables.sqlite", "redis")
 """By every run, or by some. No run can import them as fast as it is forked from a process that has them."""
 
@@ -22,8 +21,6 @@ def started(job: BatchJob, log: Path) -> Iterator[ForkServerProcess]:
     """The run, which writes its error to the end of `log`; killed in the end if it still goes on."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["__main__", *IMPORTED, __name__])
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
     process = context.Process(target=_carry_out, args=(job, log))
     process.start()
     try:
