@@ -148,13 +148,13 @@ def add_lanes(total, words, at, lanes, first):
 
 
 @part
-def _magnitude(total, limbs, pad):
-    """Write |total| into limbs of 32 bits above `pad` empty ones. How many are in use, and whether it is negative.
-    `total` must be carried.
+def _magnitude(total, limbs, pad, first):
+    """Write |total| into limbs of 32 bits, lane `first` above `pad` empty ones. How many are in use, and whether it
+    is negative. `total` must be carried, and have nothing below that lane.
     """
-    for place in range(limbs.size):
-        limbs[place] = 0
     low, high = total[0], total[1]
+    for place in range(pad + low - first):
+        limbs[place] = 0
     if low > high:
         return 0, False
     is_negative = total[2 + high] < 0
@@ -165,8 +165,8 @@ def _magnitude(total, limbs, pad):
             value = -value - borrow
             borrow = np.int64(value < 0)
             value += borrow << 32
-        limbs[pad + lane] = np.uint64(value)
-    return pad + high + 1, is_negative
+        limbs[pad + lane - first] = np.uint64(value)
+    return pad + high - first + 1, is_negative
 
 
 @part
@@ -186,26 +186,44 @@ def _bit(limbs, index):
 
 
 @part
+def _bits(limbs, used, index):
+    """All bits from `index` on, which are 64 at most."""
+    place, skipped = index >> 5, np.uint64(index & 31)
+    found = limbs[place] >> skipped
+    if place + 1 < used:
+        found |= limbs[place + 1] << (_32 - skipped)
+    if place + 2 < used and skipped:
+        found |= limbs[place + 2] << (np.uint64(64) - skipped)
+    return np.int64(found)
+
+
+@part
+def _length(limb):
+    """How many bits a number below 2**32 has."""
+    length = 0
+    for step in (16, 8, 4, 2, 1):
+        if limb >> np.uint64(step):
+            limb >>= np.uint64(step)
+            length += step
+    return length + np.int64(limb)
+
+
+@part
 def _round(limbs, used, exponent, is_inexact, is_negative):
     """The float64 nearest to limbs * 2**exponent, as a word. `is_inexact`: a little more than that is meant."""
     while used > 0 and limbs[used - 1] == 0:
         used -= 1
     if used == 0:
         return np.int64(0)
-    length = 32 * (used - 1)
-    top = limbs[used - 1]
-    while top:
-        length += 1
-        top >>= np.uint64(1)
+    length = 32 * (used - 1) + _length(limbs[used - 1])
     drop = max(exponent + length - 53, -_UNIT) - exponent
-    mantissa = np.int64(0)
-    for index in range(length - 1, max(drop, 0) - 1, -1):
-        mantissa = (mantissa << 1) | np.int64(_bit(limbs, index))
-    if drop <= 0:
-        mantissa <<= -drop
-    elif drop <= length and _bit(limbs, drop - 1):
-        is_odd = mantissa & 1
-        if is_odd or is_inexact or _any_below(limbs, drop - 1):
+    if drop > length:
+        mantissa = np.int64(0)
+    elif drop <= 0:
+        mantissa = _bits(limbs, used, 0) << -drop
+    else:
+        mantissa = _bits(limbs, used, drop) if drop < length else np.int64(0)
+        if _bit(limbs, drop - 1) and (mantissa & 1 or is_inexact or _any_below(limbs, drop - 1)):
             mantissa += 1
     return _compose(mantissa, exponent + drop, is_negative)
 
@@ -235,17 +253,19 @@ def _compose(mantissa, exponent, is_negative):
 def round_sum(total, limbs):
     """The sum as the nearest float64; infinite beyond its range."""
     carry(total)
-    used, is_negative = _magnitude(total, limbs, 0)
-    return _round(limbs, used, -_UNIT, False, is_negative)
+    first = total[0]
+    used, is_negative = _magnitude(total, limbs, 0, first)
+    return _round(limbs, used, 32 * first - _UNIT, False, is_negative)
 
 
 @part
 def round_mean(total, count, limbs):
     """The exact sum divided by the count, rounded once."""
     carry(total)
-    used, is_negative = _magnitude(total, limbs, 4)
+    first = total[0]
+    used, is_negative = _magnitude(total, limbs, 4, first)
     is_inexact = _divide(limbs, used, count)
-    return _round(limbs, used, -_UNIT - 128, is_inexact, is_negative)
+    return _round(limbs, used, 32 * first - _UNIT - 128, is_inexact, is_negative)
 
 
 @part
@@ -254,34 +274,42 @@ def round_variance(total, squares, count, work):
     limbs, sums = work[0], work[1]
     carry(total)
     carry(squares)
-    used, _ = _magnitude(squares, limbs, 6)
-    over, by = np.uint64(0), np.uint64(count)
-    for place in range(6, limbs.size):
-        value = limbs[place] * by + over
-        limbs[place] = value & _MASK
-        over = value >> _32
-    length, _ = _magnitude(total, sums, 0)
-    _subtract_square(limbs, sums, total[0], length)
-    used = limbs.size
+    low = min(squares[0], 2 * total[0])
+    used, _ = _magnitude(squares, limbs, 6, low)
+    used = _multiply(limbs, used, count)
+    length, _ = _magnitude(total, sums, 0, total[0])
+    _subtract_square(limbs, sums[:length], 6 + 2 * total[0] - low)
     is_inexact = _divide(limbs, used, count)
     is_inexact |= _divide(limbs, used, count - 1)
-    return _round(limbs, used, -2 * _UNIT - 192, is_inexact, False)
+    return _round(limbs, used, 32 * low - 2 * _UNIT - 192, is_inexact, False)
 
 
 @part
-def _subtract_square(limbs, sums, low, length):
-    """Take sums**2 from limbs, which are known not to be less."""
-    for i in range(low, length):
+def _multiply(limbs, used, count):
+    """Multiply in place with a number below 2**32; how many limbs are in use then."""
+    over, by = np.uint64(0), np.uint64(count)
+    for place in range(used):
+        value = limbs[place] * by + over
+        limbs[place] = value & _MASK
+        over = value >> _32
+    limbs[used] = over
+    return used + 1
+
+
+@part
+def _subtract_square(limbs, sums, first):
+    """Take sums**2 from the limbs that begin with the first; they are known not to be less."""
+    for i in range(sums.size):
         over = np.uint64(0)
         borrow = np.int64(0)
-        place = 6 + i + low
-        for j in range(low, length):
+        place = first + i
+        for j in range(sums.size):
             product = sums[i] * sums[j] + over
             over = product >> _32
-            value = np.int64(limbs[6 + i + j]) - np.int64(product & _MASK) - borrow
+            value = np.int64(limbs[first + i + j]) - np.int64(product & _MASK) - borrow
             borrow = np.int64(value < 0)
-            limbs[6 + i + j] = np.uint64(value + (borrow << 32))
-            place = 7 + i + j
+            limbs[first + i + j] = np.uint64(value + (borrow << 32))
+            place = first + i + j + 1
         while over or borrow:
             value = np.int64(limbs[place]) - np.int64(over & _MASK) - borrow
             over = np.uint64(0)
