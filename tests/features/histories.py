@@ -23,6 +23,8 @@ from tests.features.oracle import Conditions, Happening, Question, Row
 FIELDS: Mapping[str, Kind] = {"x": "float64", "n": "int64", "b": "bool", "s": "string"}
 
 NUMBERS = [1e16, 1.0, -1e16, 0.1, 0.2, 0.3, 0.0, -0.0, 5e-324, 1.7e308, -1.7e308, 3.0, math.nan, math.inf, None]
+NEAR = [1.0, 0.1, -0.1, 0.3, 1e6, -123.456, 0.0, None]
+"""Their sums fit into 128 bits."""
 VALUES: Mapping[str, st.SearchStrategy[Any]] = {
     "x": st.sampled_from(NUMBERS) | st.floats(width=64),
     "n": st.sampled_from([0, 1, -1, 2, 2**63 - 1, -(2**63), None]),
@@ -109,10 +111,13 @@ def entities(key: Sequence[KeyField]) -> st.SearchStrategy[list[tuple[Any, ...]]
     return st.lists(st.tuples(*(st.sampled_from(KEYS[part.kind]) for part in key)), min_size=1, max_size=3)
 
 
-def rows_of(names: Sequence[str], known: Sequence[tuple[Any, ...]]) -> st.SearchStrategy[dict[str, Any]]:
+def rows_of(
+    names: Sequence[str], known: Sequence[tuple[Any, ...]], *, are_near: bool = False
+) -> st.SearchStrategy[dict[str, Any]]:
     """Rows of one of these entities: its key, in columns of these names, and every other column."""
+    values = {**VALUES, "x": st.sampled_from(NEAR)} if are_near else VALUES
     keyed = st.sampled_from(known).map(lambda entity: dict(zip(names, entity, strict=True)))
-    return st.builds(operator.or_, keyed, st.fixed_dictionaries(dict(VALUES)))
+    return st.builds(operator.or_, keyed, st.fixed_dictionaries(dict(values)))
 
 
 @st.composite
@@ -128,7 +133,8 @@ def cases(draw: st.DrawFn, *, has_sequence: bool | None = None, most_events: int
     base = draw(st.sampled_from([0, 3, 1_700_000_000_000_000]))
     times = st.integers(-2, 45).map(lambda offset: base + offset)
     known = draw(entities(key))
-    rows = draw(st.lists(rows_of([part.column for part in key], known), max_size=most_events))
+    of_source = rows_of([part.column for part in key], known, are_near=draw(st.booleans()))
+    rows = draw(st.lists(of_source, max_size=most_events))
     log = [Happening(row, draw(times | st.none()), seq) for seq, row in enumerate(rows)]
     if sequence:
         log = draw(st.permutations(log + draw(st.lists(st.sampled_from(log), max_size=4)) if log else log))

@@ -48,7 +48,7 @@ def clear(total):
 
 
 @part
-def _split(word, is_float):
+def split(word, is_float):
     """A word as magnitude (up to 2**63), the power of two that it is to be multiplied with in units of 2**-1074,
     and its sign.
     """
@@ -66,7 +66,8 @@ def _split(word, is_float):
 
 
 @part
-def _touch(total, low, high):
+def touch(total, low, high):
+    """Note that these lanes are in use."""
     if low < total[0]:
         total[0] = low
     if high > total[1]:
@@ -76,7 +77,7 @@ def _touch(total, low, high):
 @part
 def add(total, word, is_float, is_removed):
     """Add a value, or take it away again."""
-    magnitude, shift, is_negative = _split(word, is_float)
+    magnitude, shift, is_negative = split(word, is_float)
     lane, bits = shift >> 5, np.uint64(shift & 31)
     first = (magnitude & _MASK) << bits
     second = ((magnitude >> _32) << bits) + (first >> _32)
@@ -86,13 +87,13 @@ def add(total, word, is_float, is_removed):
     total[2 + lane] += low
     total[3 + lane] += middle
     total[4 + lane] += high
-    _touch(total, lane, lane + 2)
+    touch(total, lane, lane + 2)
 
 
 @part
 def add_square(total, word, is_float, is_removed):
     """Add a value's square, or take it away again."""
-    magnitude, shift, _ = _split(word, is_float)
+    magnitude, shift, _ = split(word, is_float)
     shift *= 2
     lane, bits = shift >> 5, np.uint64(shift & 31)
     a, b = magnitude & _MASK, magnitude >> _32
@@ -108,7 +109,7 @@ def add_square(total, word, is_float, is_removed):
         total[2 + lane + place] += sign * np.int64(shifted & _MASK)
         carry = shifted >> _32
     total[6 + lane] += sign * np.int64(carry)
-    _touch(total, lane, lane + 4)
+    touch(total, lane, lane + 4)
 
 
 @part
@@ -144,13 +145,13 @@ def add_lanes(total, words, at, lanes, first):
     for place in range(lanes):
         total[2 + first + place] += words[at + place]
     if lanes:
-        _touch(total, first, first + lanes - 1)
+        touch(total, first, first + lanes - 1)
 
 
 @part
 def _magnitude(total, limbs, pad, first):
-    """Write |total| into limbs of 32 bits, lane `first` above `pad` empty ones. How many are in use, and whether it
-    is negative. `total` must be carried, and have nothing below that lane.
+    """Write |total| into limbs of 32 bits, lane `first` above `pad` empty ones. How many are in use, and whether
+    it is negative. `total` must be carried, and have nothing below that lane.
     """
     low, high = total[0], total[1]
     for place in range(pad + low - first):

@@ -87,7 +87,9 @@ def window_values(
     shares = _share(history.starts, questions.starts, threads)
 
     def run(keys: Array) -> None:
-        slide(*work, new_cell(layout.most_newest, largest), new_buffers(largest), keys, answers)
+        slide(
+            *work, new_cell(layout.most_newest, largest), new_buffers(largest, len(layout.windows)), keys, answers
+        )
 
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         list(pool.map(run, shares))

@@ -13,7 +13,7 @@ PARTITION_BYTES: Final = 2**22
 
 MOST_PARTITIONS: Final = 4096
 
-MOST_KEPT_BYTES: Final = 2**26
+MOST_KEPT_BYTES: Final = 2**25
 """More is spilled even if there is memory. The system keeps files in what is free of it, and gives that back; and
 writing to memory that was used before is faster than asking for more.
 """

@@ -16,13 +16,16 @@ VALUES = {
 }
 NUMBERS = ("sum", "mean", "min", "max", "var", "std")
 
-EVENTS = st.tuples(
-    st.integers(0, 2),  # the key
-    st.integers(0, 60),  # the time
-    st.fixed_dictionaries(VALUES),
-    st.booleans(),  # whether it meets the condition
-)
-LOGS = st.lists(EVENTS, max_size=40)
+NEAR_VALUES = {**VALUES, "x": st.sampled_from([None, 1.0, 0.1, -0.3, 1e6, -123.456])}
+
+
+def logs(values):
+    """Events: the key, the time, the values, whether it meets the condition."""
+    events = st.tuples(st.integers(0, 2), st.integers(0, 60), st.fixed_dictionaries(values), st.booleans())
+    return st.lists(events, max_size=40)
+
+
+LOGS = logs(VALUES) | logs(NEAR_VALUES)
 
 
 @st.composite
