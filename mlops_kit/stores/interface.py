@@ -24,6 +24,16 @@ class Write:
     replaces: int | None = None
 
 
+class Reads(Protocol):
+    """The reading of a store on an event loop; any number may be under way at once."""
+
+    async def read(self, addresses: Sequence[tuple[str, bytes]]) -> list[Value | None]:
+        """As `Store.read`. It may be cancelled."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
 class Store(Protocol):
     """Values by (space, key). A space is a name of up to 200 letters (A to z), digits and "_-./@:", a key is any
     bytes up to 1 KiB, none included, a value any bytes up to 256 MiB.

@@ -1,18 +1,26 @@
 """From an address to the store behind it, imported on use."""
 
 from importlib import import_module
+from types import ModuleType
 
 from mlops_kit.errors import MissingExtraError, UsageError, listed, suggestion
-from mlops_kit.stores.interface import Store
+from mlops_kit.stores.interface import Reads, Store
+from mlops_kit.stores.thread_reads import ThreadReads
 from mlops_kit.tables.address import Address, parse_address
 
 BACKENDS = {
     "sqlite": ("mlops_kit.stores.sqlite.store", ""),
-    "redis": ("mlops_kit.stores.redis", "redis"),
-    "rediss": ("mlops_kit.stores.redis", "redis"),
+    "redis": ("mlops_kit.stores.redis.store", "redis"),
+    "rediss": ("mlops_kit.stores.redis.store", "redis"),
     "postgresql": ("mlops_kit.stores.postgres.store", "postgres"),
 }
 """Scheme → the module, which has `open_store(address, password) -> Store`, and the extra that it needs."""
+
+READS = {
+    "redis": ("mlops_kit.stores.redis.reads", "redis"),
+    "rediss": ("mlops_kit.stores.redis.reads", "redis"),
+}
+"""Scheme → the module, which has `open_reads(address, password) -> Reads`, and the extra that it needs."""
 
 EXAMPLE = "sqlite:///features.db"
 
@@ -23,15 +31,30 @@ def open_store(uri: str, password: str = "") -> Store:
     Raises MissingExtraError, UsageError, and StoreError if the server cannot be reached.
     """
     address = check_store(uri)
-    module, extra = BACKENDS[address.scheme]
+    backend = _import(address, *BACKENDS[address.scheme])
+    store: Store = backend.open_store(address, address.password or password)
+    return store
+
+
+def open_reads(store: Store, uri: str, password: str = "") -> Reads:
+    """Reads of an open store on an event loop: without a thread for each where its client can do that.
+
+    Raises what `open_store` does.
+    """
+    address = check_store(uri)
+    if address.scheme not in READS:
+        return ThreadReads(store)
+    reads: Reads = _import(address, *READS[address.scheme]).open_reads(address, address.password or password)
+    return reads
+
+
+def _import(address: Address, module: str, extra: str) -> ModuleType:
     try:
-        backend = import_module(module)
+        return import_module(module)
     except ModuleNotFoundError as error:
         if not extra:
             raise
         raise MissingExtraError(error.name or extra, extra, f"{address.scheme}://") from error
-    store: Store = backend.open_store(address, address.password or password)
-    return store
 
 
 def check_store(uri: str) -> Address:

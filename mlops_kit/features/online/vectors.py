@@ -1,7 +1,7 @@
 """Feature vectors from a store: everything that a batch of requests needs, in one round trip."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -19,7 +19,7 @@ from mlops_kit.features.online.sources import (
     keys_of_rows,
 )
 from mlops_kit.schema import Array, Columns
-from mlops_kit.stores.interface import Store, Value
+from mlops_kit.stores.interface import Reads, Store, Value
 
 LOOK_S: Final = 1.0
 """How old a reader's knowledge of which generation is current may be; it looks in the same round trip as it
@@ -107,10 +107,32 @@ class FeatureReader:
 
     def fetch(self, keys: Sequence[Keys]) -> Found:
         """What the store has of each source's keys, in one round trip. Raises StoreError."""
+        steps = self._fetch(keys)
+        try:
+            addresses = next(steps)
+            while True:
+                addresses = steps.send(self._store.read(addresses))
+        except StopIteration as last:
+            found: Found = last.value
+            return found
+
+    async def fetch_on_loop(self, keys: Sequence[Keys], reads: Reads) -> Found:
+        """The same on an event loop."""
+        steps = self._fetch(keys)
+        try:
+            addresses = next(steps)
+            while True:
+                addresses = steps.send(await reads.read(addresses))
+        except StopIteration as last:
+            found: Found = last.value
+            return found
+
+    def _fetch(self, keys: Sequence[Keys]) -> Generator[Sequence[tuple[str, bytes]], list[Value | None], Found]:
+        """Yields what is to be read, and is sent the values."""
         now = self._clock()
         may_wait = self._serves_absent and now - self._looked < LOOK_S
         if not may_wait and not all(source.is_known for source in self._sources):
-            self._look(self._store.read(self._records), now)
+            self._look((yield self._records), now)
         while True:
             # What is not current any more may be dropped, so what was read there does not count.
             records = self._records if now - self._looked >= LOOK_S else []
@@ -120,7 +142,7 @@ class FeatureReader:
                 space = self._space(source)
                 wanted.append([*dict.fromkeys(key for key in of_source if key is not None)] if space else [])
                 addresses += [(space, key) for key in wanted[-1]]
-            found = self._store.read(addresses)
+            found = yield addresses
             if not records or not self._look(found[: len(records)], now):
                 return _by_key(wanted, found[len(records) :])
 

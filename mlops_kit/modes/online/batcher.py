@@ -7,8 +7,9 @@ has read from its sockets by then is one batch. A longer one is made in a thread
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from mlops_kit.errors import DeadlineError, OverloadedError
 from mlops_kit.modes.online.batch import Answer, Feeds, Results, Run, Waiting, run_batch
@@ -25,13 +26,13 @@ class Batcher:
         max_rows: int,
         max_requests: int,
         max_delay_s: float = 0.0,
-        always_in_thread: bool = False,
+        prepare: Callable[[Sequence[Feeds]], Coroutine[Any, Any, None]] | None = None,
         on_run: Callable[[int, float], None] = lambda _rows, _seconds: None,
     ) -> None:
         """`max_rows` is the size of a batch, which a lone request may exceed; `max_requests` that of the queue.
 
-        A run that waits for others is made `always_in_thread`, however short it is. `on_run` is told the rows of
-        each run, and how many seconds it took.
+        `prepare` is awaited before each run, with the feeds of its requests; those that arrive meanwhile are for
+        the next one. `on_run` is told the rows of each run, and how many seconds it took.
         """
         self._run = run
         self._on_run = on_run
@@ -43,7 +44,8 @@ class Batcher:
         self._running: Sequence[Waiting] = ()
         self._next: asyncio.Handle | None = None
         self._cost = RunCost()
-        self._always_in_thread = always_in_thread
+        self._prepare = prepare
+        self._preparing: asyncio.Task[None] | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
@@ -83,7 +85,7 @@ class Batcher:
         None where it has to wait for others, or where its run would hold up the loop. Raises what the model does,
         and DeadlineError.
         """
-        if self._queue or self._running or self._max_delay_s or not self._is_short(rows):
+        if self._queue or self._running or self._max_delay_s or self._prepare or not self._cost.is_short(rows):
             return None
         started = time.perf_counter()
         if started >= deadline:
@@ -98,9 +100,6 @@ class Batcher:
         """End the thread, once nothing runs any more."""
         if self._pool:
             self._pool.shutdown(wait=False)
-
-    def _is_short(self, rows: int) -> bool:
-        return not self._always_in_thread and self._cost.is_short(rows)
 
     def _wake(self) -> None:
         """Start the next run: at once, or where a delay is asked for, when that is over or the batch is full."""
@@ -117,14 +116,38 @@ class Batcher:
             self._next = self._loop.call_soon(self._start_next)
 
     def _start_next(self) -> None:
-        """Run what waits: here, or in the thread."""
+        """Run what waits, or prepare that."""
         self._next = None
         batch = self._take()
         if not batch:
             return
-        rows = sum(waiting.rows for waiting in batch)
         started = time.perf_counter()
-        if self._is_short(rows):
+        if self._prepare is None:
+            self._run_batch(batch, started)
+            return
+        self._running = batch
+        self._set_alarm()
+        self._preparing = self._loop.create_task(self._prepare([one.feeds for one in batch]))
+        self._preparing.add_done_callback(lambda task: self._run_prepared(batch, task, started))
+
+    def _run_prepared(self, batch: Sequence[Waiting], task: "asyncio.Task[None]", started: float) -> None:
+        self._preparing = None
+        if task.cancelled():
+            return
+        self._running = ()
+        batch = [waiting for waiting in batch if not waiting.future.done()]
+        if error := task.exception():
+            for waiting in batch:
+                waiting.future.set_exception(error)
+        elif batch:
+            self._run_batch(batch, started)
+            return
+        self._go_on()
+
+    def _run_batch(self, batch: Sequence[Waiting], started: float) -> None:
+        """Run it here, or in the thread."""
+        rows = sum(waiting.rows for waiting in batch)
+        if self._cost.is_short(rows):
             self._settle(batch, run_batch(self._run, batch, rows), started)
             self._go_on()
             return

@@ -66,7 +66,7 @@ class ServedModel:
             max_rows=limits.max_batch,
             max_requests=limits.queue,
             max_delay_s=limits.max_delay_s,
-            always_in_thread=lookup is not None,
+            prepare=lookup.prepare if lookup else None,
             on_run=self._note_run,
         )
 
@@ -114,7 +114,7 @@ class ServedModel:
             if asked.as_of_us < 0:
                 asked.as_of_us = at_us
             looked_up = await self._batcher.submit(request.feeds, request.rows, deadline)
-            looked_up.model_s -= asked.lookup_s
+            looked_up.model_s -= asked.made_s
             return looked_up
         if self._traffic.is_lone and (answer := self._batcher.run_now(request.feeds, request.rows, deadline)):
             return answer

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -66,6 +67,11 @@ def make_client(address: Address, password: str, transport: Transport) -> redis.
     """A client that does not connect before its first command, gives up after seconds and never tries twice:
     whoever writes must hear of a connection that was lost. Raises UsageError if the address is not one.
     """
+    return redis.Redis(**client_options(address, password, transport), retry=Retry(NoBackoff(), 0))
+
+
+def client_options(address: Address, password: str, transport: Transport) -> dict[str, Any]:
+    """What any client of this server is made with. Raises UsageError if the address is not one."""
     host, port = address.host_and_port(PORT)
     database = address.path or "0"
     if not (database.isascii() and database.isdecimal()):
@@ -75,19 +81,18 @@ def make_client(address: Address, password: str, transport: Transport) -> redis.
         raise UsageError(f"{address}: ca is for TLS", fix="write rediss:// instead of redis://")
     if transport.ca and not Path(transport.ca).is_file():
         raise UsageError(f"{address}: there is no file {transport.ca}", fix="name a file of certificates (PEM)")
-    return redis.Redis(
-        host=host,
-        port=port,
-        db=int(database),
-        username=address.user or None,
-        password=password or None,
-        socket_connect_timeout=transport.connect_timeout_s,
-        socket_timeout=transport.answer_timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        ssl=address.scheme == "rediss",
-        ssl_ca_certs=transport.ca or None,
-    )
+    return {
+        "host": host,
+        "port": port,
+        "db": int(database),
+        "username": address.user or None,
+        "password": password or None,
+        "socket_connect_timeout": transport.connect_timeout_s,
+        "socket_timeout": transport.answer_timeout_s,
+        "protocol": 2,
+        "ssl": address.scheme == "rediss",
+        "ssl_ca_certs": transport.ca or None,
+    }
 
 
 def refuse_eviction(client: redis.Redis, address: Address) -> None:

@@ -29,7 +29,8 @@ class Looked:
 @dataclass(slots=True, eq=False)
 class Asked:
     """`columns` have a value for each row, those of `given` features None where the request has none; `keys` those
-    of each source. `as_of_us` is T, -1 until it is taken. `found` is what the store had; `degraded` the sources
+    of each source. `as_of_us` is T, -1 until it is taken. `found` is what the store had, which took it `fetch_s`,
+    and None where that is not known and no defaults are allowed; `degraded` the sources
     whose features have defaults because it did not answer. In the end, its rows are those of `looked` from `first`
     on.
     """
@@ -40,13 +41,19 @@ class Asked:
     keys: Sequence[Keys]
     as_of_us: int = -1
     found: Found | None = None
+    fetch_s: float = 0.0
     degraded: Sequence[str] = ()
     looked: Looked | None = field(default=None, repr=False)
     first: int = 0
 
     @property
     def lookup_s(self) -> float:
-        """How long the run looked up features."""
+        """How long it took to look up features."""
+        return self.fetch_s + self.made_s
+
+    @property
+    def made_s(self) -> float:
+        """How much of that was part of the run."""
         return self.looked.seconds if self.looked else 0.0
 
     def tensors(self) -> dict[str, Array]:

@@ -3,18 +3,17 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import numpy as np
 
 from mlops_kit.errors import FeaturesUnavailableError, StoreError
 from mlops_kit.features.online.sources import Keys
-from mlops_kit.features.online.vectors import FeatureReader, Vectors
+from mlops_kit.features.online.vectors import FeatureReader, Found, Vectors
 from mlops_kit.features.parity.log import VectorLog
 from mlops_kit.modes.online.batch import Feeds
 from mlops_kit.modes.online.features.asked import Asked, Looked, as_objects
 from mlops_kit.modes.online.features.columns import RequestColumns
-from mlops_kit.modes.online.features.guard import StoreGuard
 from mlops_kit.modes.online.features.measures import Lookups
 from mlops_kit.modes.online.features.reading import RequestReader
 from mlops_kit.predictor import Predictor
@@ -27,14 +26,14 @@ ASKED = "asked"
 
 
 class Lookup:
-    """One model's. `run` is called in its batcher's thread, everything else on the event loop."""
+    """One model's. `run` may be called in its batcher's thread, everything else is on the event loop."""
 
     def __init__(
         self,
         predictor: Predictor,
         columns: RequestColumns,
         reader: FeatureReader,
-        guard: StoreGuard,
+        read: Callable[[Sequence[Keys]], Awaitable[Found]],
         vector_log: VectorLog,
         *,
         is_refusing: bool,
@@ -49,7 +48,7 @@ class Lookup:
         """What was looked up and is not counted yet."""
         self._predictor = predictor
         self._reader = reader
-        self._guard = guard
+        self._read = read
         self._is_refusing = is_refusing
         self._nothing: list[Mapping[bytes, bytes]] = [{} for _ in reader.sources]
 
@@ -58,22 +57,40 @@ class Lookup:
         """What the batcher passes on."""
         return {ASKED: as_objects((asked,))}
 
+    async def prepare(self, feeds: Sequence[Feeds]) -> None:
+        """Ask the store for what the requests of a run need."""
+        asked: list[Asked] = [one for each in feeds for one in each[ASKED].tolist()]
+        started = time.perf_counter()
+        try:
+            found = await self._read(self._keys(asked))
+        except StoreError as error:
+            log.debug("features are not looked up: %s", error)
+            self._do_without(asked)
+        else:
+            for one in asked:
+                one.found = found
+        seconds = time.perf_counter() - started
+        for one in asked:
+            one.fetch_s = seconds
+
     def run(self, feeds: Feeds, rows: int) -> Sequence[Array]:
-        """The outputs for the rows of all requests. A batch that raises is run again, request by request, and the
-        store is not asked a second time.
+        """The outputs for the rows of all requests, which are prepared. A batch that raises is run again, request
+        by request.
         """
         asked: list[Asked] = feeds[ASKED].tolist()
         started = time.perf_counter()
-        keys = [[key for one in asked for key in one.keys[place]] for place in range(len(self._nothing))]
-        if any(one.found is None for one in asked):
-            self._fetch(asked, keys)
+        if asked[0].found is None:
+            raise FeaturesUnavailableError
+        keys = self._keys(asked)
         try:
             vectors = self._make(asked, keys)
         except StoreError as error:
             if len(asked) > 1:
                 raise
-            self._do_without(asked, error)
+            self._do_without(asked)
             log.warning("what the store has of a key cannot be read: %s", error)
+            if self._is_refusing:
+                raise FeaturesUnavailableError from error
             vectors = self._make(asked, keys)
         if not asked[0].degraded:
             vectors.refuse_too_old()
@@ -85,14 +102,8 @@ class Lookup:
         self._settle(asked, Looked(vectors, values, tensors, seconds))
         return outputs
 
-    def _fetch(self, asked: Sequence[Asked], keys: Sequence[Keys]) -> None:
-        try:
-            found = self._guard.call(lambda: self._reader.fetch(keys))
-        except StoreError as error:
-            self._do_without(asked, error)
-            return
-        for one in asked:
-            one.found = found
+    def _keys(self, asked: Sequence[Asked]) -> list[Keys]:
+        return [[key for one in asked for key in one.keys[place]] for place in range(len(self._nothing))]
 
     def _make(self, asked: Sequence[Asked], keys: Sequence[Keys]) -> Vectors:
         ts = np.array([one.as_of_us for one in asked], np.int64)
@@ -101,11 +112,11 @@ class Lookup:
         own = {} if asked[0].degraded else {name: _gather(asked, name) for name in self.columns.asked}
         return self._reader.make(keys, asked[0].found or self._nothing, own, ts)
 
-    def _do_without(self, asked: Sequence[Asked], error: StoreError) -> None:
-        """Raises FeaturesUnavailableError where that is not allowed."""
+    def _do_without(self, asked: Sequence[Asked]) -> None:
+        """Defaults, where they are allowed."""
         if self._is_refusing:
             self.done.append(Lookups(failed=len(asked)))
-            raise FeaturesUnavailableError from error
+            return
         for one in asked:
             one.found, one.degraded = self._nothing, self._reader.sources
 
@@ -114,11 +125,12 @@ class Lookup:
         for one in asked:
             one.looked, one.first, one.found = looked, first, None
             first += one.rows
+        seconds = asked[0].lookup_s
         if is_degraded:
-            self.done.append(Lookups(looked.seconds, len(asked), degraded=len(asked), failed=1))
+            self.done.append(Lookups(seconds, len(asked), degraded=len(asked), failed=1))
         else:
             vectors = looked.vectors
-            self.done.append(Lookups(looked.seconds, len(asked), vectors.is_missing, vectors.age_us))
+            self.done.append(Lookups(seconds, len(asked), vectors.is_missing, vectors.age_us))
 
 
 def _gather(asked: Sequence[Asked], name: str, is_shaped: bool = False) -> Array:

@@ -17,8 +17,8 @@ from mlops_kit.modes.online.features.guard import StoreGuard
 from mlops_kit.modes.online.features.lookup import Lookup
 from mlops_kit.modes.online.features.options import StoreFailure, StoreOptions
 from mlops_kit.predictor import Predictor
-from mlops_kit.stores.interface import Store
-from mlops_kit.stores.resolve import open_store
+from mlops_kit.stores.interface import Reads, Store
+from mlops_kit.stores.resolve import open_reads, open_store
 
 log = logging.getLogger("mlkit.serve")
 
@@ -34,6 +34,7 @@ class FeatureServing:
         self._options = options
         self._guard = StoreGuard(options.timeout_s)
         self.store: Store
+        self._reads: Reads
 
     async def open(self) -> None:
         """Wait until the store answers. Raises UsageError and MissingExtraError for an address of none."""
@@ -46,6 +47,7 @@ class FeatureServing:
                     log.warning("not ready, because the store of the features does not answer: %s", error)
                 said = str(error)
             else:
+                self._reads = open_reads(self.store, self._options.uri, self._options.password)
                 return
             await asyncio.sleep(PAUSE_S)
 
@@ -61,7 +63,7 @@ class FeatureServing:
             predictor,
             columns,
             reader,
-            self._guard,
+            lambda keys: self._guard.call(lambda: reader.fetch_on_loop(keys, self._reads)),
             VectorLog(features),
             is_refusing=self._options.failure == StoreFailure.refuse,
             takes_request_time=self._options.takes_request_time,

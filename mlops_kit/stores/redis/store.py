@@ -1,13 +1,4 @@
-"""Values in Redis or Valkey: a hash for each space, so that one command drops it, and a scan reads no others.
-
-    mlkit:values:1:<space>      field: a key; value: its version (eight bytes, the highest first) and data
-
-The 1 is the layout. The address is redis://[user@]host:port/DATABASE, or rediss:// for TLS, with the options
-
-- `connect_timeout_s` and `timeout_s`: how long the server may take to answer at first, and then;
-- `ca`: a file of certificates that vouch for the server's, instead of those that the machine trusts;
-- `eviction=accepted`: write although the server removes arbitrary keys when its memory is full.
-"""
+"""The store: reading, writing and dropping."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,23 +6,16 @@ from typing import Any
 import redis
 from redis.exceptions import RedisError
 
-from mlops_kit.errors import MlkitError, UsageError
+from mlops_kit.errors import MlkitError
 from mlops_kit.stores.connections import Connections
 from mlops_kit.stores.interface import Value, Write
 from mlops_kit.stores.limits import FIRST_PAGE, check_writes, next_page, portions
-from mlops_kit.stores.options import refuse_unknown, seconds
+from mlops_kit.stores.redis.transport import read_transport
+from mlops_kit.stores.redis.values import PREFIX, by_space, name_of, value_of, values_of
 from mlops_kit.tables.address import Address
-from mlops_kit.tables.redis.connection import (
-    ANSWER_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    Transport,
-    make_client,
-    refuse_eviction,
-)
+from mlops_kit.tables.redis.connection import make_client, refuse_eviction
 from mlops_kit.tables.redis.failures import explain, plain_failures
 
-PREFIX = "mlkit:values:1:"
-VERSION_BYTES = 8
 WRITES_PER_COMMAND, BYTES_PER_COMMAND = 256, 1 << 20
 """Others wait while the server runs one."""
 KEYS_PER_STEP = 1000
@@ -56,21 +40,10 @@ return written
 
 def open_store(address: Address, password: str = "") -> "RedisStore":
     """The store on this server. Raises UsageError, and StoreError if the server cannot be reached."""
-    refuse_unknown(address, ["connect_timeout_s", "timeout_s", "ca", "eviction"])
-    options = dict(address.options)
-    if options.get("eviction", "accepted") != "accepted":
-        raise UsageError(
-            f"{address}: eviction can only be accepted", fix="write eviction=accepted, or leave it out"
-        )
-    transport = Transport(
-        options.get("ca", ""),
-        seconds(address, "connect_timeout_s", CONNECT_TIMEOUT_S),
-        seconds(address, "timeout_s", ANSWER_TIMEOUT_S),
-    )
-    client = make_client(address, password, transport)
+    client = make_client(address, password, read_transport(address))
     with plain_failures(address):
         client.ping()
-    return RedisStore(address, client, is_eviction_accepted="eviction" in options)
+    return RedisStore(address, client, is_eviction_accepted="eviction" in dict(address.options))
 
 
 class RedisStore:
@@ -87,21 +60,18 @@ class RedisStore:
 
     def read(self, addresses: Sequence[tuple[str, bytes]]) -> list[Value | None]:
         """One command for each space, sent together."""
-        keys: dict[str, list[bytes]] = {}
-        for space, key in addresses:
-            keys.setdefault(space, []).append(key)
+        keys = by_space(addresses)
         with self._connections.taken() as connection:
             for space, wanted in keys.items():
-                _send(connection, b"HMGET", _name_of(space), *wanted)
-            found = {space: iter(connection.read_response()) for space in keys}
-        stored = [next(found[space]) for space, _ in addresses]
-        return [None if value is None else _value_of(value) for value in stored]
+                _send(connection, b"HMGET", name_of(space), *wanted)
+            found = {space: connection.read_response() for space in keys}
+        return values_of(addresses, found)
 
     def write(self, space: str, writes: Sequence[Write]) -> list[bool]:
         """In portions; the server applies one while the next is packed."""
         check_writes(space, writes)
         self._refuse_eviction()
-        name, done, is_pending = _name_of(space), [], False
+        name, done, is_pending = name_of(space), [], False
         with self._connections.taken() as connection:
             for portion in portions(writes, WRITES_PER_COMMAND, BYTES_PER_COMMAND):
                 arguments: list[bytes] = []
@@ -117,14 +87,14 @@ class RedisStore:
 
     def scan(self, space: str) -> Iterator[tuple[bytes, Value]]:
         """The server may give a key twice while it makes room; those that it gave are remembered."""
-        name, most, seen = _name_of(space), FIRST_PAGE, set[bytes]()
+        name, most, seen = name_of(space), FIRST_PAGE, set[bytes]()
         cursor = None
         while cursor != 0:
             with plain_failures(self._address):
                 cursor, page = self._client.hscan(name, cursor or 0, count=most)
             for key, value in page.items():
                 if key not in seen:
-                    yield key, _value_of(value)
+                    yield key, value_of(value)
             seen.update(page)
             most = next_page(most, sum(map(len, page.values())))
 
@@ -138,7 +108,7 @@ class RedisStore:
     def drop(self, space: str) -> None:
         """In one step; the server frees the memory afterwards."""
         with plain_failures(self._address):
-            self._client.unlink(_name_of(space))
+            self._client.unlink(name_of(space))
 
     def close(self) -> None:
         """See `interface.Store`."""
@@ -153,14 +123,6 @@ class RedisStore:
 
     def _explained(self, error: Exception) -> MlkitError:
         return explain(self._address, error)
-
-
-def _name_of(space: str) -> bytes:
-    return f"{PREFIX}{space}".encode()
-
-
-def _value_of(stored: bytes) -> Value:
-    return Value(int.from_bytes(stored[:VERSION_BYTES], "big"), stored[VERSION_BYTES:])
 
 
 def _send(connection: Any, *command: bytes) -> None:
