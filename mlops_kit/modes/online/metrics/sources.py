@@ -44,12 +44,12 @@ class SourceCounts:
         slot[layout.failed] += found.failed
         for name, is_missing in found.is_missing.items():
             place = self._place(name)
-            ages = (found.age_us[name][~is_missing] / 1e6).clip(0)
+            # Of the few rows of a batch, NumPy would take much longer.
+            ages = [max(age_us / 1e6, 0.0) for age_us in found.age_us[name][~is_missing].tolist()]
             slot[place.missing] += len(is_missing) - len(ages)
-            slot[place.ages.sum_at] += float(ages.sum())
-            buckets = np.bincount(np.searchsorted(AGE_BOUNDS_S, ages), minlength=1)
-            for bucket in np.flatnonzero(buckets).tolist():
-                slot[place.ages.first + bucket] += int(buckets[bucket])
+            slot[place.ages.sum_at] += sum(ages)
+            for age in ages:
+                slot[place.ages.first + bisect_left(AGE_BOUNDS_S, age)] += 1
 
     def _place(self, name: str) -> SourceLayout:
         place = self._places.get(name)
