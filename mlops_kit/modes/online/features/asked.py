@@ -30,8 +30,8 @@ class Looked:
 class Asked:
     """`columns` have a value for each row, those of `given` features None where the request has none; `keys` those
     of each source. `as_of_us` is T, -1 until it is taken. `found` is what the store had; `degraded` the sources
-    whose features have defaults because it did not answer. In the end, its rows are those of `looked` from `first`
-    on.
+    whose features have defaults because it did not answer, or gave what cannot be read. In the end, its rows are
+    those of `looked` from `first` on.
     """
 
     rows: int
@@ -64,7 +64,7 @@ class Asked:
             ts=vectors.ts[rows],
             columns={name: as_objects(values) for name, values in self.columns.items()},
             values={name: values[rows] for name, values in self.looked.values.items()},
-            applied={} if self.degraded else {name: values[rows] for name, values in vectors.applied.items()},
+            applied={n: values[rows] for n, values in vectors.applied.items() if n not in self.degraded},
             overridden=[*self.given],
             degraded=self.degraded,
         )

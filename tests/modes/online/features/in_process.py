@@ -20,6 +20,7 @@ from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.limits import Limits
 from mlops_kit.modes.online.loaded_model import LoadedModel
 from mlops_kit.modes.online.metrics.counters import ModelMeter, SharedCounters
+from mlops_kit.modes.online.metrics.events import EventCounts
 from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.prediction_log.log import PredictionLog
@@ -54,10 +55,10 @@ class InProcess:
 async def serving_in_process(features: FeatureSet, store: Store) -> AsyncIterator[InProcess]:
     """Requests may say as of when they are asked."""
     options = StoreOptions("memory", timeout_s=PATIENCE_S, takes_request_time=True)
-    serving = FeatureServing(options)
-    serving.store = store
     layout, limits = Layout([MODEL]), Limits(timeout_s=PATIENCE_S)
     counters = SharedCounters(layout, 2)
+    serving = FeatureServing(options, EventCounts(layout.events, counters.slot(0)))
+    serving.store = store
     meters = {name: ModelMeter(places, counters.slot(0)) for name, places in layout.models.items()}
     models = Models(meters, limits, Traffic(), ModelMeter(layout.unnamed, counters.slot(0)), serving)
     models.slot(MODEL).prepared = _loaded(features, serving)

@@ -68,7 +68,7 @@ def _without_infinities(row: Any) -> dict[str, Any]:
 
 
 @given(arrivals(), st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_join_push_and_the_servers_answers_are_the_bits_of_the_oracle(case: Case, data: st.DataObject) -> None:
     wanted = [window_features(case.features, case.source, case.log, q, CONDITIONS) for q in case.questions]
     with written(case) as features:
