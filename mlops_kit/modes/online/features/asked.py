@@ -49,6 +49,16 @@ class Asked:
         """How long the run looked up features."""
         return self.looked.seconds if self.looked else 0.0
 
+    def ages_s(self) -> dict[str, float | None]:
+        """How old the features of its first row were, by source; None where there was nothing to have an age."""
+        if self.looked is None:
+            raise ValueError("it was not answered")
+        vectors, row = self.looked.vectors, self.first
+        return {
+            name: None if vectors.is_missing[name][row] or ages[row] < 0 else int(ages[row]) / 1e6
+            for name, ages in vectors.age_us.items()
+        }
+
     def tensors(self) -> dict[str, Array]:
         """Its rows as the model saw them."""
         if self.looked is None:

@@ -2,17 +2,28 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from openapi_spec_validator import validate
 
+from tests.modes.online.features.conftest import PATIENT
 from tests.modes.online.features.project import Project
-from tests.modes.online.server import RunningServer
+from tests.modes.online.server import RunningServer, serving
 from tests.modes.online.test_openapi import CHECKS, CONFIGURATION
 
 PATH = "/v2/events/departures"
+
+
+@pytest.fixture(scope="module")
+def server(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/features.db"
+    project.fill(uri)
+    with serving(project.bundle, "--store", uri, "--request-time", *PATIENT) as running:
+        yield running
 
 
 def describe(server: RunningServer) -> dict[str, Any]:
@@ -39,14 +50,6 @@ def test_the_examples_of_events_are_events(server: RunningServer) -> None:
             for example in bodies.values():
                 answer = httpx.post(server.url + path, json=example["value"], timeout=60)
                 assert (answer.status_code, answer.json()["refused"]) == (200, [])
-
-
-def test_a_server_without_features_describes_no_events(project: Project) -> None:
-    """Also where the model has some, but there is no store."""
-    from mlops_kit.modes.online.pages.openapi.events import event_paths, event_schemas
-    from mlops_kit.modes.online.pages.openapi.operations import Protocol
-
-    assert event_paths(Protocol("OipError", needs_key=False), "Server", []) == event_schemas([]) == {}
 
 
 def test_events_and_predictions_are_answered_as_described(server: RunningServer, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_an_event_is_seen_once_its_post_is_answered_and_what_is_none_is_refused_
         refused = post(server, bad)
         assert (refused.status_code, len(refused.json()["refused"])) == (400, 4)
         found = metrics_of(server)
-        assert [found["mlkit_events_total", "departures", fate] for fate in FATES] == [2, 1, 8]
+        assert [found["mlkit_events_total", fate, "departures"] for fate in FATES] == [2, 1, 8]
 
 
 BAD = [
