@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -27,7 +27,7 @@ from .inspect import inspect
 from .lookup import lookup
 from .predict import predict
 from .serve import serve
-from .settings import read_settings
+from .settings import Options, read_settings
 from .verify import verify
 
 INTERRUPTED, TERMINATED, UNREAD = 130, 143, 141
@@ -68,15 +68,13 @@ def main(
 ) -> None:
     """One trained model, exported once, run in every prediction mode."""
     commands = getattr(context.command, "commands", {})
-    context.default_map = read_settings(
-        {
-            name: {
-                parameter.name: getattr(parameter, "multiple", False) or parameter.nargs == -1
-                for parameter in command.params
-            }
-            for name, command in commands.items()
-        }
-    )
+    context.default_map = read_settings({name: _options(command) for name, command in commands.items()})
+
+
+def _options(command: Any) -> Options:
+    """What can be set for it, and for the commands below it."""
+    own = {one.name: getattr(one, "multiple", False) or one.nargs == -1 for one in command.params}
+    return own | {name: _options(below) for name, below in getattr(command, "commands", {}).items()}
 
 
 for command in (init, export, inspect, verify, predict, batch_predict, lookup, serve):

@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mlops_kit.errors import UsageError, listed, suggestion
 
 FILE_NAME = "mlkit.toml"
 
 
-Options = Mapping[str, Mapping[str, bool]]
-"""Command → parameter → whether it can be given several times."""
+Options: TypeAlias = Mapping[str, "bool | Options"]
+"""Command → its parameters and whether they can be given several times, and its own commands."""
 
 
-def read_settings(options: Options, path: Path = Path(FILE_NAME)) -> dict[str, dict[str, Any]]:
-    """Command → parameter → default, checked against each command's `options`. Empty where there is no file.
+def read_settings(options: Options, path: Path = Path(FILE_NAME)) -> dict[str, Any]:
+    """Command → parameter → default, or command → command → …, checked against `options`. Empty where there is no
+    file.
 
     Raises UsageError if the file is damaged or sets what no command has.
     """
@@ -26,18 +27,23 @@ def read_settings(options: Options, path: Path = Path(FILE_NAME)) -> dict[str, d
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read", str(error), "mend that line") from error
-    found: dict[str, dict[str, Any]] = {}
-    for table, settings in document.items():
-        _check_name(path, table, list(options), "command")
-        if not isinstance(settings, dict):
-            raise UsageError(f"{path}: {table!r} is no table", fix=f"write [{table}] and its settings below")
-        command = table.replace("_", "-")
-        defaults = found.setdefault(command, {})
-        for name, value in settings.items():
-            known = [option.replace("_", "-") for option in options[command]]
-            _check_name(path, name, known, f"setting of [{table}]")
-            parameter = name.replace("-", "_")
-            defaults[parameter] = _as_typed(value, options[command][parameter], f"{path}: {name}")
+    return _read_table(path, "", document, options)
+
+
+def _read_table(path: Path, title: str, table: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    known = {option.replace("_", "-"): option for option in options}
+    for name, value in table.items():
+        _check_name(path, name, [*known], f"setting of [{title}]" if title else "command")
+        option = known[name.replace("_", "-")]
+        below = options[option]
+        if isinstance(below, bool):
+            found[option] = _as_typed(value, below, f"{path}: {name}")
+            continue
+        inner = f"{title}.{name}" if title else name
+        if not isinstance(value, dict):
+            raise UsageError(f"{path}: {name!r} is no table", fix=f"write [{inner}] and its settings below")
+        found.setdefault(option, {}).update(_read_table(path, inner, value, below))
     return found
 
 

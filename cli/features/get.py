@@ -82,7 +82,7 @@ def _document(features: "FeatureSet", vectors: "Vectors", at_us: int) -> dict[st
                 "value": _plain(vectors.values[feature.name]),
                 "source": feature.source,
                 "age_s": None
-                if vectors.is_missing[feature.source][0]
+                if vectors.is_missing[feature.source][0] or vectors.age_us[feature.source][0] < 0
                 else int(vectors.age_us[feature.source][0]) / 1e6,
             }
             for feature in features.features

@@ -10,6 +10,7 @@ from tests.cli.mlkit import mlkit
 OPTIONS = {
     "export": {"source": False, "out": False, "trust_pickle": False},
     "batch-predict": {"keep": True, "out": False},
+    "features": {"push": {"dead_letter": False}},
 }
 
 
@@ -62,3 +63,28 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
     assert "file.csv: no such file" in mlkit("verify").stderr
     assert "environment.csv: no such file" in mlkit("verify", MLKIT_VERIFY_DATA="environment.csv").stderr
     assert "flag.csv: no such" in mlkit("verify", "--data", "flag.csv", MLKIT_VERIFY_DATA="environment.csv").stderr
+
+
+def test_a_command_below_another_has_a_table_below_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlkit.toml").write_text(
+        '[features.push]\nfeatures = "file.py"\nsource = "clicks"\nstore = "sqlite:///x.db"\n'
+    )
+    assert "file.py" in mlkit("features", "push").stderr
+    assert "flag.py" in mlkit("features", "push", "--features", "flag.py").stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[features.push]\ndead_leter = 'x'", "no setting of \\[features.push\\] is called 'dead_leter'"),
+        ("[features.puhs]\nsource = 'x'", "no setting of \\[features\\] is called 'puhs'"),
+        ("[features]\npush = 'x'", "'push' is no table"),
+    ],
+)
+def test_what_no_command_below_another_has_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mlkit.toml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_settings(OPTIONS, tmp_path / "mlkit.toml")

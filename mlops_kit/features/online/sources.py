@@ -40,7 +40,8 @@ Keys: TypeAlias = Sequence[bytes | None]
 class Part:
     """What one source gives to a batch of requests; every array has shape (rows,).
 
-    `age_us`: since the key's newest event, or since the row holds; it means nothing where the key is missing.
+    `age_us`: since the key's newest event, or since the row holds; it means nothing where it is negative or the
+    key is missing.
     `applied` and `newest_us` are of event sources only.
     """
 

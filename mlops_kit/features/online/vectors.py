@@ -1,7 +1,7 @@
 """Feature vectors from a store: everything that a batch of requests needs, in one round trip."""
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -37,7 +37,8 @@ class Vectors:
     - `values`: feature → shape (rows,). A float is float64 with NaN where there is no value; another column with
       such rows is an object array with None.
     - `is_missing`: source → the rows whose key it does not know, which have defaults.
-    - `age_us`: source → how long before the row's time the key's newest event was, or its row began to hold.
+    - `age_us`: source → how long before the row's time the key's newest event was, or its row began to hold;
+      negative, which is no age, where a table without times was made after that.
     - `applied`, `newest_us`: event source → the sequence number of the newest event by arrival, and the time of
       the newest by time; -1 for a key without events.
     - `is_too_old`: rows whose time lies before what the store can answer; their values mean nothing.
@@ -146,15 +147,31 @@ class FeatureReader:
             if not records or not self._look(found[: len(records)], now):
                 return _by_key(wanted, found[len(records) :])
 
-    def make(self, keys: Sequence[Keys], found: Found, columns: Columns, ts: Array) -> Vectors:
+    def make(
+        self, keys: Sequence[Keys], found: Found, columns: Columns, ts: Array, without: Collection[str] = ()
+    ) -> Vectors:
         """The vector of each row from what the store has. `columns` are the rows' own, {} if no row is an event
-        itself. Raises MissingColumnsError, InputError, and StoreError for what is damaged.
+        itself. The features of sources that are to be done `without` have their defaults.
+
+        Raises MissingColumnsError, InputError, and StoreError for what is damaged.
         """
         parts = {
-            source.name: source.part(of_rows, values, ts, columns)
+            source.name: source.part(of_rows, {}, ts, {})
+            if source.name in without
+            else source.part(of_rows, values, ts, columns)
             for source, of_rows, values in zip(self._sources, keys, found, strict=True)
         }
-        return self._joined(parts, ts)
+        return self._joined(parts, ts, without)
+
+    def damaged(self, keys: Sequence[Keys], found: Found, ts: Array) -> dict[str, StoreError]:
+        """The sources of which the store has values for these keys that cannot be read, and what is wrong."""
+        errors: dict[str, StoreError] = {}
+        for source, of_rows, values in zip(self._sources, keys, found, strict=True):
+            try:
+                source.part(of_rows, values, ts, {})
+            except StoreError as error:
+                errors[source.name] = error
+        return errors
 
     def absent(self) -> list[str]:
         """The sources that the store has nothing of. Raises StoreError."""
@@ -175,12 +192,12 @@ class FeatureReader:
         changes = [source.look(value) for source, value in zip(self._sources, values, strict=True)]
         return any(changes)
 
-    def _joined(self, parts: Mapping[str, Part], ts: Array) -> Vectors:
+    def _joined(self, parts: Mapping[str, Part], ts: Array, without: Collection[str]) -> Vectors:
         found: dict[str, Array] = {}
         for part in parts.values():
             found.update(part.columns)
         events = {name: part for name, part in parts.items() if part.applied is not None}
-        too_old = [part.is_too_old for part in parts.values()]
+        too_old = [part.is_too_old for name, part in parts.items() if name not in without]
         return Vectors(
             ts=ts,
             values={name: found[name] for name in self._names},

@@ -1,6 +1,6 @@
 """Whether clients of one model can go on with another as if nothing had happened."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -10,13 +10,26 @@ from mlops_kit.schema import Column, Output, Signature
 Part = Column | Output
 
 
-def explain_change(old: Signature, new: Signature) -> str:
+def explain_change(
+    old: Signature, new: Signature, old_optional: Collection[str] = (), new_optional: Collection[str] = ()
+) -> str:
     """What requests to the old model, or readers of its answers, would stumble over; empty if nothing.
 
-    A model may take more than the one before: a missing value, or a wider number. Columns keep their order: a
-    request may be one matrix of them.
+    A model may take more than the one before: a missing value, a wider number, or other optional columns. Those
+    that requests must have keep their order: a request may be one matrix of them.
     """
-    return _explain("columns", old.columns, new.columns) or _explain("outputs", old.outputs, new.outputs)
+    before = [column for column in old.columns if column.name not in old_optional]
+    after = [column for column in new.columns if column.name not in new_optional]
+    # What may be left out has no order, and what is new of it concerns nobody.
+    left_out, still = (
+        sorted((column for column in one.columns if column.name in old_optional), key=lambda column: column.name)
+        for one in (old, new)
+    )
+    return (
+        _explain("columns", before, after)
+        or _explain("columns", left_out, still)
+        or _explain("outputs", old.outputs, new.outputs)
+    )
 
 
 def _explain(kind: str, old: Sequence[Part], new: Sequence[Part]) -> str:

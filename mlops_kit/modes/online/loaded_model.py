@@ -9,6 +9,7 @@ from mlops_kit.features.definition.feature_set import FeatureSet
 from mlops_kit.modes.online.golden_row import GoldenRow, read_golden_row
 from mlops_kit.parity import check_goldens
 from mlops_kit.predictor import Predictor
+from mlops_kit.schema import Signature
 
 if TYPE_CHECKING:
     from mlops_kit.modes.online.features.lookup import Lookup
@@ -23,6 +24,16 @@ class LoadedModel:
     golden: GoldenRow
     features: FeatureSet | None = None
     lookup: "Lookup | None" = None
+
+    @property
+    def signature(self) -> Signature:
+        """What requests have; columns that are `optional` are looked up where they do not."""
+        return self.lookup.columns.signature if self.lookup else self.predictor.signature
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The columns that a request may leave out."""
+        return self.lookup.columns.optional if self.lookup else frozenset()
 
 
 def load_model(path: str) -> LoadedModel:

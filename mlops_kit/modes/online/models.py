@@ -130,7 +130,7 @@ class Models:
 
 
 def _check_signature(model: ServedModel, loaded: LoadedModel) -> None:
-    if change := explain_change(model.signature, loaded.predictor.signature):
+    if change := explain_change(model.signature, loaded.signature, model.optional, loaded.optional):
         raise UsageError(
             "the new bundle has another signature, so that clients would have to change",
             change,

@@ -50,9 +50,8 @@ class ServedModel:
         self.name = name
         self.predictor = predictor
         self.lookup = lookup = loaded.lookup
-        self.signature = lookup.columns.signature if lookup else predictor.signature
-        """What requests have; columns that are `optional` are looked up where they do not."""
-        self.optional = lookup.columns.optional if lookup else frozenset[str]()
+        self.signature = loaded.signature
+        self.optional = loaded.optional
         self.needed = [column for column in self.signature.columns if column.name not in self.optional]
         self.digest = loaded.digest
         self.version = self.digest.removeprefix("sha256:")[:12]

@@ -34,3 +34,21 @@ CHANGES: dict[str, tuple[Signature, str]] = {
 @pytest.mark.parametrize(("new", "said"), CHANGES.values(), ids=CHANGES)
 def test_what_clients_would_stumble_over_is_told(new: Signature, said: str) -> None:
     assert explain_change(OLD, new) == said
+
+
+FEATURE = Column("feature", "float64", nullable=True)
+OPTIONAL: dict[str, tuple[tuple[Column, ...], set[str], str]] = {
+    "one more": ((A, B, FEATURE, NEW), {"feature", "new"}, ""),
+    "another order": ((A, FEATURE, B), {"feature"}, ""),
+    "one fewer": ((A, B), set(), "it has no more columns 'feature'"),
+    "needed from now on": ((A, B, FEATURE), set(), "it has the new columns 'feature'"),
+    "text": ((A, B, replace(FEATURE, dtype="string")), {"feature"}, "it has others for columns 'feature'"),
+}
+
+
+@pytest.mark.parametrize(("columns", "optional", "said"), OPTIONAL.values(), ids=OPTIONAL)
+def test_columns_that_may_be_left_out_may_become_more(
+    columns: tuple[Column, ...], optional: set[str], said: str
+) -> None:
+    old, new = replace(OLD, columns=(A, B, FEATURE)), replace(OLD, columns=columns)
+    assert explain_change(old, new, {"feature"}, optional) == said

@@ -30,9 +30,9 @@ class Looked:
 class Asked:
     """`columns` have a value for each row, those of `given` features None where the request has none; `keys` those
     of each source. `as_of_us` is T, -1 until it is taken. `found` is what the store had, which took it `fetch_s`,
-    and None where that is not known and no defaults are allowed; `degraded` the sources
-    whose features have defaults because it did not answer. In the end, its rows are those of `looked` from `first`
-    on.
+    and None where that is not known and no defaults are allowed; `degraded` the sources whose features have
+    defaults because it did not answer, or gave what cannot be read. In the end, its rows are those of `looked`
+    from `first` on.
     """
 
     rows: int
@@ -56,6 +56,16 @@ class Asked:
         """How much of that was part of the run."""
         return self.looked.seconds if self.looked else 0.0
 
+    def ages_s(self) -> dict[str, float | None]:
+        """How old the features of its first row were, by source; None where there was nothing to have an age."""
+        if self.looked is None:
+            raise ValueError("it was not answered")
+        vectors, row = self.looked.vectors, self.first
+        return {
+            name: None if vectors.is_missing[name][row] or ages[row] < 0 else int(ages[row]) / 1e6
+            for name, ages in vectors.age_us.items()
+        }
+
     def tensors(self) -> dict[str, Array]:
         """Its rows as the model saw them."""
         if self.looked is None:
@@ -71,7 +81,7 @@ class Asked:
             ts=vectors.ts[rows],
             columns={name: as_objects(values) for name, values in self.columns.items()},
             values={name: values[rows] for name, values in self.looked.values.items()},
-            applied={} if self.degraded else {name: values[rows] for name, values in vectors.applied.items()},
+            applied={n: values[rows] for n, values in vectors.applied.items() if n not in self.degraded},
             overridden=[*self.given],
             degraded=self.degraded,
         )

@@ -45,16 +45,20 @@ class Received:
     refused: dict[int, str]
     repeated: int = 0
 
+    @property
+    def applied(self) -> int:
+        """How many are in a state now that were not before."""
+        return len(self.numbers) - len(self.refused) - self.repeated
+
     def to_json(self, source: str) -> dict[str, Any]:
         """The answer."""
-        rows = len(self.numbers)
         numbers = [
             None if row in self.refused else int(number) for row, number in enumerate(self.numbers.tolist())
         ]
         return {
             "source": source,
-            "events": rows,
-            "applied": rows - len(self.refused) - self.repeated,
+            "events": len(numbers),
+            "applied": self.applied,
             "repeated": self.repeated,
             "refused": [{"row": row, "reason": reason} for row, reason in sorted(self.refused.items())],
             "sequence": numbers,

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -84,16 +85,12 @@ class Lookup:
         keys = self._keys(asked)
         try:
             vectors = self._make(asked, keys)
-        except StoreError as error:
+        except StoreError:
             if len(asked) > 1:
                 raise
-            self._do_without(asked)
-            log.warning("what the store has of a key cannot be read: %s", error)
-            if self._is_refusing:
-                raise FeaturesUnavailableError from error
+            self._leave_out_damaged(asked[0], keys)
             vectors = self._make(asked, keys)
-        if not asked[0].degraded:
-            vectors.refuse_too_old()
+        vectors.refuse_too_old()
         seconds = time.perf_counter() - started
         values = {**vectors.values, **_overridden(vectors, asked, rows)}
         columns = {name: _gather(asked, name, name in self.columns.shaped) for name in self.columns.needed}
@@ -106,11 +103,17 @@ class Lookup:
         return [[key for one in asked for key in one.keys[place]] for place in range(len(self._nothing))]
 
     def _make(self, asked: Sequence[Asked], keys: Sequence[Keys]) -> Vectors:
-        ts = np.array([one.as_of_us for one in asked], np.int64)
-        if len(asked) < (rows := sum(one.rows for one in asked)) or rows != len(ts):
-            ts = np.repeat(ts, [one.rows for one in asked])
-        own = {} if asked[0].degraded else {name: _gather(asked, name) for name in self.columns.asked}
-        return self._reader.make(keys, asked[0].found or self._nothing, own, ts)
+        own = {name: _gather(asked, name) for name in self.columns.asked}
+        return self._reader.make(keys, asked[0].found or self._nothing, own, _times(asked), asked[0].degraded)
+
+    def _leave_out_damaged(self, asked: Asked, keys: Sequence[Keys]) -> None:
+        damaged = self._reader.damaged(keys, asked.found or self._nothing, _times((asked,)))
+        for source, error in damaged.items():
+            log.warning("what the store has of a key of %s cannot be read: %s", source, error)
+            if self._is_refusing:
+                self.done.append(Lookups(failed=1))
+                raise FeaturesUnavailableError from error
+        asked.degraded = [*damaged]
 
     def _do_without(self, asked: Sequence[Asked]) -> None:
         """Defaults, where they are allowed."""
@@ -121,16 +124,19 @@ class Lookup:
             one.found, one.degraded = self._nothing, self._reader.sources
 
     def _settle(self, asked: Sequence[Asked], looked: Looked) -> None:
-        first, is_degraded = 0, bool(asked[0].degraded)
+        first, vectors, degraded = 0, looked.vectors, asked[0].degraded
         for one in asked:
             one.looked, one.first, one.found = looked, first, None
             first += one.rows
-        seconds = asked[0].lookup_s
-        if is_degraded:
-            self.done.append(Lookups(seconds, len(asked), degraded=len(asked), failed=1))
-        else:
-            vectors = looked.vectors
-            self.done.append(Lookups(seconds, len(asked), vectors.is_missing, vectors.age_us))
+        is_missing = {name: rows for name, rows in vectors.is_missing.items() if name not in degraded}
+        counted = Lookups(asked[0].lookup_s, len(asked), is_missing, vectors.age_us)
+        self.done.append(replace(counted, degraded=len(asked), failed=1) if degraded else counted)
+
+
+def _times(asked: Sequence[Asked]) -> Array:
+    """T of each row."""
+    ts = np.array([one.as_of_us for one in asked], np.int64)
+    return ts if all(one.rows == 1 for one in asked) else np.repeat(ts, [one.rows for one in asked])
 
 
 def _gather(asked: Sequence[Asked], name: str, is_shaped: bool = False) -> Array:

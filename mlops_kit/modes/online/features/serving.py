@@ -16,6 +16,7 @@ from mlops_kit.modes.online.features.events import Received, Target, find_target
 from mlops_kit.modes.online.features.guard import StoreGuard
 from mlops_kit.modes.online.features.lookup import Lookup
 from mlops_kit.modes.online.features.options import StoreFailure, StoreOptions
+from mlops_kit.modes.online.metrics.events import EventCounts
 from mlops_kit.predictor import Predictor
 from mlops_kit.stores.interface import Reads, Store
 from mlops_kit.stores.resolve import open_reads, open_store
@@ -30,8 +31,12 @@ PROBE: Final = ("checkpoint", b"")
 class FeatureServing:
     """`store` is there once `open` has returned, which is before any model is loaded."""
 
-    def __init__(self, options: StoreOptions) -> None:
+    def __init__(self, options: StoreOptions, events: EventCounts, *, is_telling: bool = True) -> None:
+        """One of the processes of a server `is_telling` what the store lacks."""
+        self.events = events
+        """Counts those that clients send."""
         self._options = options
+        self._is_telling = is_telling
         self._guard = StoreGuard(options.timeout_s)
         self.store: Store
         self._reads: Reads
@@ -43,7 +48,7 @@ class FeatureServing:
             try:
                 self.store = await asyncio.to_thread(self._open)
             except StoreError as error:
-                if str(error) != said:
+                if self._is_telling and str(error) != said:
                     log.warning("not ready, because the store of the features does not answer: %s", error)
                 said = str(error)
             else:
@@ -54,7 +59,8 @@ class FeatureServing:
     def lookup(self, name: str, features: FeatureSet, predictor: Predictor) -> Lookup:
         """For a model, warmed up: the kernel is compiled when it is called first."""
         reader = FeatureReader(features, self.store, serves_absent=True)
-        self._warn_of_absent(name, reader)
+        if self._is_telling:
+            self._warn_of_absent(name, reader)
         columns = RequestColumns(features, predictor.signature)
         nothing = [(None,) for _ in reader.sources]
         own = {name: np.full(1, None, object) for name in columns.asked}

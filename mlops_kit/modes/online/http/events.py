@@ -48,6 +48,8 @@ class EventDoor:
             found = await asyncio.get_running_loop().run_in_executor(self._pool, self._receive, body, targets)
         finally:
             self._requests -= 1
+        if self._models.features:
+            self._models.features.events.observe(source, (found.applied, found.repeated, len(found.refused)))
         document = found.to_json(source)
         if len(found.refused) < len(found.numbers):
             return Response(200, orjson.dumps(document))

@@ -1,6 +1,8 @@
 """Requests for predictions over HTTP, in both protocols."""
 
 import time
+from collections.abc import Mapping
+from urllib.parse import quote
 
 from mlops_kit.errors import InputError
 from mlops_kit.modes.online.batch import Answer
@@ -14,6 +16,9 @@ from mlops_kit.modes.online.served_model import Request, ServedModel
 
 TIMEOUT_HEADER = b"x-timeout-ms"
 DEGRADED_HEADER = b"x-mlkit-degraded"
+AGES_HEADER = b"x-mlkit-feature-ages"
+"""Of a request that wants to know, and of its answer: those of its first row, in seconds."""
+
 REQUEST_ID_HEADER = b"x-request-id"
 LONGEST_ID = 200
 JSON_BYTES_HEADER = b"inference-header-content-length"
@@ -77,6 +82,8 @@ class Predictions:
         marks: Headers = ()
         if request.degraded:
             marks = ((DEGRADED_HEADER, ",".join(request.degraded).encode()),)
+        if request.asked and request.rows and header(scope, AGES_HEADER):
+            marks = (*marks, (AGES_HEADER, _told(request.asked.ages_s())))
         if self._log is None:
             return marks
         name = name or header(scope, REQUEST_ID_HEADER).decode("latin-1")
@@ -99,6 +106,11 @@ def _asked_timeout(scope: Scope) -> float | None:
     if timeout_ms == 0:
         raise InputError("x-timeout-ms is no number of milliseconds")
     return None if timeout_ms is None else timeout_ms / 1000
+
+
+def _told(ages_s: Mapping[str, float | None]) -> bytes:
+    told = (f"{quote(source)}={'' if age is None else f'{age:.6f}'}" for source, age in ages_s.items())
+    return ",".join(told).encode()
 
 
 def _content_type(scope: Scope) -> str:

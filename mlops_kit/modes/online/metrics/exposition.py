@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from mlops_kit.modes.online.metrics.counters import SharedCounters
+from mlops_kit.modes.online.metrics.events import events_by_source
 from mlops_kit.modes.online.metrics.layout import (
     AGE_BOUNDS_S,
     DOORS,
@@ -128,7 +129,13 @@ class _Reading(Collector):
                 bounds = [*map(str, AGE_BOUNDS_S), "+Inf"]
                 buckets = list(zip(bounds, accumulate(totals.ages), strict=True))
                 ages.add_metric((name, source), buckets, totals.age_sum)
-        yield from (ages, missing, degraded, failed)
+        events = CounterMetricFamily(
+            "mlkit_events", "Events that clients sent, by what became of them.", labels=("source", "outcome")
+        )
+        for source, fates in events_by_source(self._slots, self._layout.events).items():
+            for fate, count in fates.items():
+                events.add_metric((source, fate), count)
+        yield from (ages, missing, degraded, failed, events)
 
     def _of_processes(self) -> Iterator[Metric]:
         workers = [f"worker-{index}" for index in range(len(self._slots) - 1)]

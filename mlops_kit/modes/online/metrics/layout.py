@@ -33,6 +33,9 @@ AGE_BOUNDS_S = (
 MOST_SOURCES = 24
 """Of the features of a model, also of bundles that it had before."""
 
+FATES = ("applied", "repeated", "refused")
+"""What became of an event that a client sent."""
+
 NAME_PLACES = 11
 """Numbers that a source's name takes."""
 
@@ -80,6 +83,21 @@ class SourceLayout:
         """One that begins there."""
         ages = Histogram.at(first + NAME_PLACES + 1, AGE_BOUNDS_S)
         return SourceLayout(first, first + NAME_PLACES, ages, ages.end)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsLayout:
+    """A source of events that clients send: its name, then how many of them had each of the FATES."""
+
+    name: int
+    fates: int
+    end: int
+
+    @staticmethod
+    def at(first: int) -> "EventsLayout":
+        """One that begins there."""
+        fates = first + NAME_PLACES
+        return EventsLayout(first, fates, fates + len(FATES))
 
 
 class LookupLayout:
@@ -137,4 +155,9 @@ class Layout:
             place = self.models[name].end
         self.unnamed = ModelLayout(place)
         """Of requests that ended before it was known which model they are for."""
-        self.length = self.unnamed.end
+        self.events: list[EventsLayout] = []
+        place = self.unnamed.end
+        for _ in range(MOST_SOURCES):
+            self.events.append(EventsLayout.at(place))
+            place = self.events[-1].end
+        self.length = place

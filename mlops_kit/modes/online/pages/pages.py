@@ -65,4 +65,5 @@ def _view(slot: Slot, model: ServedModel) -> ModelView:
         model.signature,
         model.golden,
         model.optional,
+        model.lookup.features if model.lookup else None,
     )

@@ -27,6 +27,7 @@ from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.http.server import HttpServer
 from mlops_kit.modes.online.logs import set_up_logging
 from mlops_kit.modes.online.metrics.counters import ModelMeter, SharedCounters
+from mlops_kit.modes.online.metrics.events import EventCounts
 from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.models import Models
 from mlops_kit.modes.online.prediction_log.log import PredictionLog
@@ -66,7 +67,7 @@ class Worker:
         self._limits = limits
         traffic = Traffic()
         unnamed = ModelMeter(layout.unnamed, self._slot)
-        self._models = Models(meters, limits, traffic, unnamed, _features(start))
+        self._models = Models(meters, limits, traffic, unnamed, self._features())
         self._admin = Admin(channel)
         self._preparing: asyncio.Task[None] | None = None
         self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
@@ -178,6 +179,15 @@ class Worker:
         else:
             self._channel.send(Prepared(name, digest))
 
+    def _features(self) -> "FeatureServing | None":
+        """What compiles the kernel is an extra, and takes a moment to be imported."""
+        if self._start.job.features is None:
+            return None
+        from mlops_kit.modes.online.features.serving import FeatureServing
+
+        counts = EventCounts(self._layout.events, self._slot)
+        return FeatureServing(self._start.job.features, counts, is_telling=self._start.slot == 0)
+
     async def _tick(self) -> None:
         while True:
             self._slot[self._layout.memory] = resident_memory()
@@ -188,15 +198,6 @@ class Worker:
                     place = self._layout.losses[reason]
                     self._slot[place] = self._lost_before[place] + lost
             await asyncio.sleep(TICK_S)
-
-
-def _features(start: Start) -> "FeatureServing | None":
-    """What compiles the kernel is an extra, and takes a moment to be imported."""
-    if start.job.features is None:
-        return None
-    from mlops_kit.modes.online.features.serving import FeatureServing
-
-    return FeatureServing(start.job.features)
 
 
 async def _main(control: int, listener: int, counters: int) -> None:

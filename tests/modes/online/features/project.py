@@ -107,9 +107,18 @@ class Project:
         return self.predict(self.joined(rows, at_us))
 
 
-def make_project(folder: Path, name: str = "eta", sequence: str = "number", coefficient: float = 1.0) -> Project:
-    """With 2000 departures and 500 flights in its history. `sequence`: the column of the departures' numbers."""
-    project = Project(folder, folder / name, now_us() - 3_000_000_000)
+def make_project(
+    folder: Path,
+    name: str = "eta",
+    sequence: str = "number",
+    coefficient: float = 1.0,
+    window: str = "1h",
+    start_us: int = 0,
+) -> Project:
+    """With 2000 departures and 500 flights in its history. `sequence`: the column of the departures' numbers;
+    `window`: the length of theirs. With the `start_us` of a project in this folder, the history stays as it is.
+    """
+    project = Project(folder, folder / name, start_us or now_us() - 3_000_000_000)
     (folder / "departures").mkdir(exist_ok=True)
     (folder / "flown").mkdir(exist_ok=True)
     project.events(0, 2000).write_parquet(folder / "departures" / "a.parquet")
@@ -117,7 +126,9 @@ def make_project(folder: Path, name: str = "eta", sequence: str = "number", coef
     airports = {"origin": ["JFK", "EWR"], "elevation": [13.0, 18.5]}
     pl.DataFrame(airports).write_parquet(folder / "airports.parquet")
     (folder / "features.py").write_text(
-        DEFINITION.replace("{folder}", str(folder)).replace("{sequence}", sequence)
+        DEFINITION.replace("{folder}", str(folder))
+        .replace("{sequence}", sequence)
+        .replace('window("1h")', f'window("{window}")')
     )
     rng = np.random.default_rng(0)
     rows = pl.DataFrame(

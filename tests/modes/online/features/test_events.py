@@ -17,9 +17,11 @@ from mlops_kit_cli.main import app
 from mlops_kit.features.layout import compile_layout
 from mlops_kit.features.online.pushing import Pusher
 from mlops_kit.features.online.records import events_space
+from mlops_kit.modes.online.metrics.layout import FATES
 from mlops_kit.stores.resolve import open_store
 from tests.features.online.memory_store import MemoryStore
 from tests.features.online.stores import new_store
+from tests.modes.online.asking import metrics_of
 from tests.modes.online.features.conftest import PATIENT
 from tests.modes.online.features.project import Project, make_project, row
 from tests.modes.online.server import RunningServer, serving
@@ -114,6 +116,8 @@ def test_an_event_is_seen_once_its_post_is_answered_and_what_is_none_is_refused_
         assert found.status_code == 200
         refused = post(server, bad)
         assert (refused.status_code, len(refused.json()["refused"])) == (400, 4)
+        found = metrics_of(server)
+        assert [found["mlkit_events_total", fate, "departures"] for fate in FATES] == [2, 1, 8]
 
 
 BAD = [
@@ -166,3 +170,37 @@ def test_what_was_served_while_events_came_is_what_history_gives(
     assert (code or 0, document["is_same"]) == ((1, False) if is_planted else (0, True))
     assert {one["name"]: one["compared"] for one in document["features"]}["mean_1h"] == 0
     assert {one["name"]: one["compared"] for one in document["features"]}["std_30d"] == 2 * asked
+
+
+def test_nothing_from_a_time_or_after_it_reaches_a_vector_of_that_time(project: Project, uri: str) -> None:
+    """Poison is posted and pushed, with the time itself, just after it, and as late as it can be."""
+    history = project.events(0, 2000)
+    at_us, rows = int(history["at"].max()) + 1, pl.DataFrame([row("JFK"), row("LGA", 2)])  # type: ignore[arg-type]
+    project.fill(uri)
+    moments = [at_us, at_us + 1, at_us + 50_000_000]
+    poison = pl.DataFrame({"at": moments}).join(pl.DataFrame({"origin": ["JFK", "LGA"]}), how="cross")
+    departures = poison.with_columns(delay=pl.lit(1e9), carrier=pl.lit("AA")).with_row_index("number", 2000)
+    flown = (
+        poison.join(pl.DataFrame({"flight": [1, 2]}), how="cross")
+        .with_columns(miles=pl.lit(1e9))
+        .with_row_index("number", 500)
+    )
+    body = {"dataframe_records": rows.to_dicts(), "params": {"as_of": at_us}}
+    with serving(project.bundle, "--store", uri, "--request-time", *PATIENT) as server:
+
+        def ask() -> list[float]:
+            answer = httpx.post(f"{server.url}/invocations", json=body, timeout=20)
+            return [one["prediction"] for one in answer.json()["predictions"]]
+
+        whole = project.expected(rows, at_us)
+        assert ask() == whole
+        assert post(server, departures.write_ndjson().encode()).json()["applied"] == 6
+        with closing(open_store(uri)) as store:
+            source = next(source for source in project.definition.events if source.name == "flown")
+            layout = compile_layout(source, project.definition.windows)
+            seq = flown["number"].cast(pl.Int64).to_numpy()
+            assert Pusher(source, layout, store).push(flown, seq).applied == 12
+        assert ask() == whole
+        later = {**body, "params": {"as_of": moments[-1] + 1}}
+        answer = httpx.post(f"{server.url}/invocations", json=later, timeout=20).json()
+        assert [one["prediction"] for one in answer["predictions"]] != whole

@@ -217,3 +217,17 @@ def test_a_vector_is_the_readers(server: RunningServer, project: Project, store_
         )
     joined = project.joined(pl.DataFrame([row()]), at_us)
     assert {name: vectors.values[name].tolist()[0] for name in FEATURES} == joined.select(FEATURES).to_dicts()[0]
+
+
+def test_a_table_that_was_made_after_the_time_asked_for_has_no_age(
+    server: RunningServer, project: Project
+) -> None:
+    at_us = int(project.events(0, 2000)["at"].max()) + 1_000_001  # type: ignore[arg-type]
+    before = metrics_of(server).get(("mlkit_feature_age_seconds_count", "eta", "airports"), 0)
+    asked = {"inputs": row(), "params": {"as_of": at_us}}
+    answer = httpx.post(
+        f"{server.url}/invocations", json=asked, headers={"x-mlkit-feature-ages": "true"}, timeout=20
+    )
+    ages = dict(one.split("=") for one in answer.headers["x-mlkit-feature-ages"].split(","))
+    assert (ages["airports"], float(ages["departures"]) > 0) == ("", True)
+    assert metrics_of(server).get(("mlkit_feature_age_seconds_count", "eta", "airports"), 0) == before

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 import tritonclient.grpc as triton_grpc
 
+from mlops_kit.features.online.records import now_us
 from tests.cli.mlkit import COMMAND
 from tests.features.online.stores import new_store
 from tests.modes.online.asking import metrics_of
@@ -154,15 +156,24 @@ def test_a_server_is_not_ready_before_its_store_has_answered(project: Project, t
                 process.terminate()
 
 
-def test_a_damaged_value_degrades_the_requests_for_its_key_alone(project: Project, valkey: ValkeyServer) -> None:
+def test_a_damaged_value_degrades_its_source_alone_for_requests_of_its_key_alone(
+    project: Project, valkey: ValkeyServer
+) -> None:
     with valkey.client() as client:
         space = next(name for name in client.keys("*") if "events/departures" in name)
         client.hset(space, "sEWR", "12345678damaged")
-    words = ("--store", uri_of(valkey), "--store-timeout-ms", 5000, "--timeout-ms", 9000)
+    words = ("--store", uri_of(valkey), "--store-timeout-ms", 5000, "--timeout-ms", 9000, "--request-time")
     with serving(project.bundle, *words) as server:
         assert "x-mlkit-degraded" not in ask(server).headers
-        damaged = httpx.post(f"{server.url}/invocations", json={"inputs": row("EWR")}, timeout=20)
-        assert damaged.headers["x-mlkit-degraded"] == SOURCES
+        at_us = now_us()
+        body = {"inputs": row("EWR"), "params": {"as_of": at_us}}
+        damaged = httpx.post(f"{server.url}/invocations", json=body, timeout=20)
+        assert damaged.headers["x-mlkit-degraded"] == "departures"
+        defaults = {"mean_1h": 0.5, "n_1h": 0, "last_carrier": "?", "std_30d": -1.0}
+        whole = project.joined(pl.DataFrame([row("EWR")]), at_us).to_dicts()[0]
+        assert prediction(damaged) == project.predict_row(whole | defaults)
+        found = metrics_of(server)
+        assert found["mlkit_degraded_requests_total", "eta"] == 1
         assert "x-mlkit-degraded" not in ask(server).headers
 
 

@@ -8,6 +8,7 @@ from mlops_kit.modes.online.http.paths import is_open
 from mlops_kit.modes.online.pages.model_view import ModelView
 from mlops_kit.modes.online.pages.openapi import mlflow, oip
 from mlops_kit.modes.online.pages.openapi.columns import output_schema
+from mlops_kit.modes.online.pages.openapi.events import event_paths, event_schemas
 from mlops_kit.modes.online.pages.openapi.listing import LISTING, listing_paths
 from mlops_kit.modes.online.pages.openapi.operating import operating_paths
 from mlops_kit.modes.online.pages.openapi.operations import Json, Protocol, record, ref
@@ -50,13 +51,14 @@ def _paths(slugs: Mapping[str, ModelView], *, needs_key: bool) -> dict[str, Json
         paths |= oip.model_paths(oip_, view, slug)
     paths |= oip.server_paths(oip_, SERVER_TAG)
     paths |= mlflow.server_paths(mlflow_, SERVER_TAG)
+    paths |= event_paths(oip_, SERVER_TAG, [*slugs.values()])
     paths |= listing_paths(mlflow_, SERVER_TAG)
     return paths | operating_paths(oip_, SERVER_TAG, [view.name for view in slugs.values()])
 
 
 def _schemas(slugs: Mapping[str, ModelView]) -> dict[str, Json]:
     schemas: dict[str, Json] = {"MlflowError": mlflow.ERROR, "OipError": oip.ERROR, "ListedModel": LISTING}
-    schemas |= oip.COMPONENTS
+    schemas |= oip.COMPONENTS | event_schemas([*slugs.values()])
     for slug, view in slugs.items():
         schemas |= mlflow.schemas(view, slug)
         schemas[f"{slug}.Answer"] = record({o.name: output_schema(o) for o in view.signature.outputs})

@@ -3,7 +3,9 @@
 from mlops_kit.modes.online.pages.openapi.operations import FLAG, STRING, Json, Protocol, json_answer, record, ref
 
 SIZES = {"type": "array", "items": {"type": ["integer", "null"], "minimum": 0}}
-PARTS = {"type": "array", "items": record({"name": STRING, "dtype": STRING, "shape": SIZES, "is_nullable": FLAG})}
+PART = {"name": STRING, "dtype": STRING, "shape": SIZES, "is_nullable": FLAG}
+PARTS = {"type": "array", "items": record(PART)}
+OPTIONAL_PARTS = {"type": "array", "items": record({**PART, "source": STRING})}
 LISTING = record(
     {
         "name": STRING,
@@ -13,10 +15,12 @@ LISTING = record(
         "digest": STRING,
         "loaded_at": {"type": "string", "format": "date-time"},
         "inputs": PARTS,
+        "optional_inputs": OPTIONAL_PARTS,
+        "keys": {"type": "array", "items": STRING},
         "outputs": PARTS,
         "example": {"type": "object"},
     },
-    optional=["version", "digest", "loaded_at", "inputs", "outputs", "example"],
+    optional=["version", "digest", "loaded_at", "inputs", "optional_inputs", "keys", "outputs", "example"],
 )
 EXPLAINED = (
     "What the page shows: each model's columns, a row to begin with, and why the last bundle was refused that "

@@ -10,7 +10,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The text of an answer. Throws Refusal, with status 0 where there is no answer at all. */
+/** The text of an answer, and its headers. Throws Refusal, with status 0 where there is no answer at all. */
 export async function ask(path, options = {}) {
   const headers = new Headers(options.headers);
   const key = sessionStorage.getItem(KEY);
@@ -22,13 +22,13 @@ export async function ask(path, options = {}) {
   } catch {
     throw new Refusal(0, "The server does not answer. Is it still running?");
   }
-  if (response.ok) return text;
+  if (response.ok) return { text, headers: response.headers };
   if (response.status === 401) askForKey();
   throw new Refusal(response.status, messageOf(text) || response.statusText);
 }
 
 export async function askJson(path, options) {
-  return JSON.parse(await ask(path, options));
+  return JSON.parse((await ask(path, options)).text);
 }
 
 /** Call `again` when somebody has given a key. */

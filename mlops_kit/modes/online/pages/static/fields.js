@@ -23,6 +23,23 @@ export function makeField(column, value, id) {
   return { field, read: () => (missing.box.checked ? "null" : read()) };
 }
 
+/** An input for a feature, which is looked up until somebody ticks that it is not; `read()` is undefined then. */
+export function makeOverride(column, id) {
+  const { field, read } = makeField({ ...column, is_nullable: false }, null, id);
+  const input = field.querySelector(`#${id}`);
+  const box = element("input", { type: "checkbox", "aria-label": `give ${column.name}` });
+  const follow = () => {
+    input.disabled = !box.checked;
+    field.classList.toggle("looked-up", !box.checked);
+    if (box.checked) input.focus();
+  };
+  box.addEventListener("change", follow);
+  follow();
+  field.firstChild.append(element("label", { class: "missing" }, box, "give"));
+  if (column.source) field.append(element("p", { class: "source" }, `from ${column.source}`));
+  return { field, read: () => (box.checked ? read() : undefined) };
+}
+
 function typeOf({ dtype, shape }) {
   const name = dtype === "string" ? "text" : dtype;
   return shape.length ? `${name} [${shape.map((size) => size ?? "any").join(", ")}]` : name;

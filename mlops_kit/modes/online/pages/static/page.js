@@ -1,11 +1,13 @@
 import { Refusal, ask, askJson, onKey } from "./api.js";
 import { Chart, ratesBetween } from "./charts.js";
 import { byId, element } from "./dom.js";
-import { makeField } from "./fields.js";
+import { describeFeatures } from "./features.js";
+import { makeField, makeOverride } from "./fields.js";
 
 const STATISTICS_MS = 1000;
 const MODELS_MS = 5000;
 const LONG = 16;
+const AGES = "x-mlkit-feature-ages";
 
 let models = [];
 let chosen;
@@ -101,11 +103,23 @@ function ago(time) {
 
 function showForm() {
   const inputs = chosen.inputs ?? [];
-  fields = inputs.map((column, index) => ({
+  const optional = chosen.optional_inputs ?? [];
+  const keys = new Set(chosen.keys);
+  const needed = inputs.map((column, index) => ({
     name: column.name,
+    isKey: keys.has(column.name),
     ...makeField(column, chosen.example[column.name], `field-${index}`),
   }));
-  byId("fields").replaceChildren(...fields.map(({ field }) => field));
+  const overrides = optional.map((column, index) => ({
+    name: column.name,
+    ...makeOverride(column, `override-${index}`),
+  }));
+  fields = [...needed, ...overrides];
+  byId("keys").replaceChildren(...needed.filter(({ isKey }) => isKey).map(({ field }) => field));
+  byId("fields").replaceChildren(...needed.filter(({ isKey }) => !isKey).map(({ field }) => field));
+  byId("overrides").replaceChildren(...overrides.map(({ field }) => field));
+  for (const part of ["keys-part", "fields-title", "overrides-part"]) byId(part).hidden = !optional.length;
+  byId("fields-part").hidden = needed.every(({ isKey }) => isKey);
   byId("count").textContent = `${inputs.length === 1 ? "1 column" : `${inputs.length} columns`}, a golden row`;
 }
 
@@ -114,12 +128,15 @@ async function predict(event) {
   byId("answer").setAttribute("aria-busy", "true");
   byId("predict").disabled = true;
   try {
-    const row = fields.map(({ name, read }) => `${JSON.stringify(name)}: ${read()}`).join(",\n  ");
+    const values = fields.map(({ name, read }) => [name, read()]).filter(([, value]) => value !== undefined);
+    const row = values.map(([name, value]) => `${JSON.stringify(name)}: ${value}`).join(",\n  ");
     const sent = `{"inputs": {\n  ${row}\n}}`;
     const path = `models/${encodeURIComponent(chosen.name)}/invocations`;
     const started = performance.now();
-    const received = await ask(path, { method: "POST", body: sent, headers: { "Content-Type": "application/json" } });
+    const asking = { "Content-Type": "application/json", ...(chosen.optional_inputs?.length && { [AGES]: "true" }) };
+    const { text: received, headers } = await ask(path, { method: "POST", body: sent, headers: asking });
     showAnswer(JSON.parse(received).predictions[0], performance.now() - started);
+    byId("answer").append(...describeFeatures(headers.get(AGES), headers.get("x-mlkit-degraded")));
     showExchange(sent, received);
   } catch (error) {
     showRefusal(error);
