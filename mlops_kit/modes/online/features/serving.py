@@ -39,7 +39,7 @@ class FeatureServing:
         self._is_telling = is_telling
         self._guard = StoreGuard(options.timeout_s)
         self.store: Store
-        self._reads: Reads
+        self.reads: Reads
 
     async def open(self) -> None:
         """Wait until the store answers. Raises UsageError and MissingExtraError for an address of none."""
@@ -52,7 +52,7 @@ class FeatureServing:
                     log.warning("not ready, because the store of the features does not answer: %s", error)
                 said = str(error)
             else:
-                self._reads = open_reads(self.store, self._options.uri, self._options.password)
+                self.reads = open_reads(self.store, self._options.uri, self._options.password)
                 return
             await asyncio.sleep(PAUSE_S)
 
@@ -69,7 +69,7 @@ class FeatureServing:
             predictor,
             columns,
             reader,
-            lambda keys: self._guard.call(lambda: reader.fetch_on_loop(keys, self._reads)),
+            lambda keys: self._guard.call(lambda: reader.fetch_on_loop(keys, self.reads)),
             VectorLog(features),
             is_refusing=self._options.failure == StoreFailure.refuse,
             takes_request_time=self._options.takes_request_time,

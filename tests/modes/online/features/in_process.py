@@ -28,6 +28,7 @@ from mlops_kit.modes.online.traffic import Traffic
 from mlops_kit.predictor import Predictor
 from mlops_kit.schema import Array, Column, Output, Signature, Tensor
 from mlops_kit.stores.interface import Store
+from mlops_kit.stores.thread_reads import ThreadReads
 
 MODEL = "echo"
 PATIENCE_S = 120.0
@@ -58,7 +59,7 @@ async def serving_in_process(features: FeatureSet, store: Store) -> AsyncIterato
     layout, limits = Layout([MODEL]), Limits(timeout_s=PATIENCE_S)
     counters = SharedCounters(layout, 2)
     serving = FeatureServing(options, EventCounts(layout.events, counters.slot(0)))
-    serving.store = store
+    serving.store, serving.reads = store, ThreadReads(store)
     meters = {name: ModelMeter(places, counters.slot(0)) for name, places in layout.models.items()}
     models = Models(meters, limits, Traffic(), ModelMeter(layout.unnamed, counters.slot(0)), serving)
     models.slot(MODEL).prepared = _loaded(features, serving)
