@@ -7,13 +7,13 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_kit.bench.interface import StageSums
+from mlops_kit.bench.interface import StageSums, Subject
 from mlops_kit.errors import StoreError
 
 MODEL = "model"
@@ -61,44 +61,64 @@ class BenchedServer:
 
 
 @contextmanager
-def served(command: Sequence[str], bundle: str) -> Iterator[BenchedServer]:
+def served(subject: Subject) -> Iterator[BenchedServer]:
     """A server with one worker and the settings that it has by itself, on ports of its own, once it is ready.
 
     It is in a session of its own, so that Ctrl-C does not reach it before what asks it has ended. Raises
     StoreError if it does not start.
     """
-    words = ("serve", f"{MODEL}={bundle}", "--port", "0", "--grpc-port", "0", "--log-format", "json")
-    process = subprocess.Popen(
-        [*command, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=_own_environment(),
-        start_new_session=True,
-    )
-    try:
+    words = ("serve", f"{MODEL}={subject.bundle}", "--port", "0", "--grpc-port", "0", "--log-format", "json")
+    with _started(
+        subject, words, _own_environment(), stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
         server = BenchedServer(process, *_ports(process))
         _await_ready(server)
         yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
-def predict_batch(command: Sequence[str], bundle: str, rows: Path, out: str, *words: str) -> dict[str, Any]:
+def predict_batch(subject: Subject, rows: Path, out: str, *words: str) -> dict[str, Any]:
     """Run `mlkit batch-predict` anew; returns the document that it prints. Raises StoreError with what it said."""
-    line = [*command, "batch-predict", bundle, str(rows), "--fresh", "--json", *words]
+    line = ("batch-predict", str(subject.bundle), str(rows), "--fresh", "--json", *words)
     # The address may have a password, and everybody can see the list of processes.
     environment = _own_environment() | {"MLKIT_BATCH_PREDICT_OUT": out}
-    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise StoreError("mlkit batch-predict failed", done.stderr.strip(), "run it by itself")
-    document: dict[str, Any] = json.loads(done.stdout)
+    with _started(subject, line, environment, stderr=subprocess.PIPE) as process:
+        printed, said = process.communicate()
+    if process.returncode:
+        raise StoreError("mlkit batch-predict failed", said.strip(), "run it by itself")
+    document: dict[str, Any] = json.loads(printed)
     return document
+
+
+@contextmanager
+def _started(
+    subject: Subject, words: Sequence[str], environment: Mapping[str, str], **how: Any
+) -> Iterator["subprocess.Popen[str]"]:
+    """A command, until the block ends. It runs in the bench's own folder: an mlkit.toml of the user's would change
+    what is measured.
+    """
+    started = subprocess.Popen(
+        [*subject.command, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=subject.folder,
+        env=environment,
+        **how,
+    )
+    with started as process, subject.caretaker.minding(process):
+        try:
+            yield process
+        finally:
+            _stop(process)
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _own_environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import polars as pl
 
+from mlops_kit.bench.caretaker import Caretaker
 from mlops_kit.bench.load.interface import Target
 from mlops_kit.schema import Columns, Signature
 
@@ -24,16 +25,19 @@ SCENARIOS = (SINGLE_STREAM, MULTI_STREAM, SERVER, OFFLINE)
 class Subject:
     """What all modes predict.
 
+    - `bundle`: its directory, which is the same from every folder.
     - `command`: how mlkit is started in a process of its own.
-    - `folder`: where a mode may put files; it is removed in the end.
+    - `folder`: where a mode may put files; it is removed in the end. `caretaker` does so, and ends what it minds,
+      if the bench is killed.
     - `stored`: the rows, with the model's columns only, as they are in the data.
     - `asked`: some of them, in random order: what requests ask for, and what all modes are compared on.
     - `redis`: the URL of a server for stored answers, or empty; `password` is that server's.
     """
 
-    bundle: str
+    bundle: Path
     command: tuple[str, ...]
     folder: Path
+    caretaker: Caretaker
     signature: Signature
     stored: pl.DataFrame
     asked: pl.DataFrame

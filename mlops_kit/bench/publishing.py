@@ -29,7 +29,7 @@ class Publishing:
         frame.with_row_index(self.key).write_parquet(path)
         words = ("--key", self.key, "--keep-generations", "1", "--work", str(subject.folder / "work"))
         started = time.perf_counter()
-        report = predict_batch(subject.command, subject.bundle, path, self._out, *words)
+        report = predict_batch(subject, path, self._out, *words)
         starting_s = time.perf_counter() - started - report["seconds"]
         self._rows_per_s = rows / report["seconds"]
         return Scored(

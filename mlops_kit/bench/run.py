@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlops_kit.bench.answers import compare_answers
 from mlops_kit.bench.available import check_scenarios, choose_modes
+from mlops_kit.bench.caretaker import caretaker
 from mlops_kit.bench.interface import SERVER, RunningMode, Subject
 from mlops_kit.bench.job import BenchJob, Notify
 from mlops_kit.bench.load.interface import Closed, ServerTarget
@@ -21,9 +22,10 @@ from mlops_kit.bench.rows import choose_rows
 from mlops_kit.bench.scenarios.make import make_scenario
 from mlops_kit.bench.scenarios.repetition import Repetition, Scenario
 from mlops_kit.bench.summary import summarise
+from mlops_kit.bundle.bundle import Bundle
+from mlops_kit.bundle.locate import load_bundle
 from mlops_kit.errors import UsageError
 from mlops_kit.frames import columns_of, read_frame
-from mlops_kit.loading import load
 from mlops_kit.predictor import Predictor
 
 NULL_CONNECTIONS, NULL_S = 8, 0.5
@@ -50,11 +52,10 @@ def run_bench(job: BenchJob, notify: Notify) -> BenchResult:
     check_scenarios(job.scenarios)
     began, started_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     machine = describe_machine()
-    predictor = load(job.bundle)
-    if predictor.bundle is None:
-        raise UsageError(f"{job.bundle} is no bundle")
+    bundle = load_bundle(job.bundle)
+    predictor = Predictor.of_bundle(bundle)
     plan = quick_plan(job.slo_s) if job.is_quick else plan_of(job.duration_s, job.slo_s)
-    with _subject(job, predictor) as subject, load_process() as client, ExitStack() as stack:
+    with _subject(job, bundle, predictor) as subject, load_process() as client, ExitStack() as stack:
         modes: dict[str, RunningMode] = {}
         for name, module in choose_modes(job.modes, subject, notify).items():
             notify(f"starting {name}")
@@ -63,7 +64,7 @@ def run_bench(job: BenchJob, notify: Notify) -> BenchResult:
         measurements = list(_measure(job, plan, client, modes, notify))
     return BenchResult(
         bundle=job.bundle,
-        digest=predictor.bundle.digest,
+        digest=bundle.digest,
         machine=machine,
         started_at=started_at,
         seconds=time.monotonic() - began,
@@ -76,14 +77,15 @@ def run_bench(job: BenchJob, notify: Notify) -> BenchResult:
 
 
 @contextmanager
-def _subject(job: BenchJob, predictor: Predictor) -> Iterator[Subject]:
+def _subject(job: BenchJob, bundle: Bundle, predictor: Predictor) -> Iterator[Subject]:
     most = QUICK_ASKED if job.is_quick else ASKED
     stored, asked = choose_rows(read_frame(job.data), predictor.signature, most)
-    with tempfile.TemporaryDirectory(prefix="mlkit-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mlkit-bench-") as name, caretaker(folder := Path(name)) as minder:
         yield Subject(
-            bundle=job.bundle,
+            bundle=bundle.directory,
             command=job.command,
-            folder=Path(folder),
+            folder=folder,
+            caretaker=minder,
             signature=predictor.signature,
             stored=stored,
             asked=asked,

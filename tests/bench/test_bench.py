@@ -138,6 +138,25 @@ def test_a_server_that_does_not_start_is_told(rows: Path, bundle: Path) -> None:
         run_bench(job, lambda _: None)
 
 
+def test_the_settings_of_the_folder_change_nothing_of_what_is_measured(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bundle and rows are named as seen from that folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("bundle").symlink_to(bundle)
+    pl.DataFrame({name: np.zeros(50, np.float32) for name in NAMES}).write_parquet("rows.parquet")
+    Path("mlkit.toml").write_text(
+        '[batch-predict]\nkeep = "nowhere"\nno-such-setting = 1\n[serve]\nworkers = 0\nstore = "nowhere://"\n'
+    )
+    modes, scenarios = ("batch", "online-rest"), ("offline", "single-stream")
+    result = run_bench(
+        BenchJob("bundle", Path("rows.parquet"), tuple(COMMAND), modes, scenarios, is_quick=True), print
+    )
+    assert result.bundle == "bundle"
+    assert result.parity.mismatches == {"batch": 0, "online-rest": 0}
+    assert len(result.measurements) == 2
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_bench_that_is_stopped_leaves_nothing_running(
     bundle: Path, rows: Path, number: signal.Signals, code: int
@@ -156,6 +175,26 @@ def test_a_bench_that_is_stopped_leaves_nothing_running(
         # Readable once the process has ended.
         assert select.select([pidfd], [], [], 10)[0]
         os.close(pidfd)
+
+
+def test_a_bench_that_is_killed_leaves_nothing_running_and_no_files(
+    bundle: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a load that would go on for long."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    words = ("--mode", "online-rest", "--scenario", "single-stream", "--duration", "300")
+    command = [*COMMAND, "bench", str(bundle), "--data", str(rows), *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("1 of 3: online-rest" in line for line in process.stderr)
+        started = [os.pidfd_open(pid) for pid in descendants(process.pid)]
+        assert list(tmp_path.glob("mlkit-bench-*"))
+        process.kill()
+    assert len(started) > 3
+    for pidfd in started:
+        assert select.select([pidfd], [], [], 60)[0]
+        os.close(pidfd)
+    assert not list(tmp_path.glob("mlkit-*"))
 
 
 def descendants(pid: int) -> list[int]:

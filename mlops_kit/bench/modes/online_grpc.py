@@ -37,7 +37,7 @@ def why_not(_subject: Subject) -> str:
 @contextmanager
 def open_mode(subject: Subject) -> Iterator["OnlineGrpc"]:
     """With a server of its own."""
-    with served(subject.command, subject.bundle) as server:
+    with served(subject) as server:
         yield OnlineGrpc(subject, server)
 
 
