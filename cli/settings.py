@@ -1,6 +1,7 @@
 """mlkit.toml: defaults for the commands that run in its folder. A flag wins, and so does MLKIT_COMMAND_OPTION."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,17 @@ from mlops_kit.errors import UsageError, listed, suggestion
 FILE_NAME = "mlkit.toml"
 
 
-Options = Mapping[str, Mapping[str, bool]]
-"""Command → parameter → whether it can be given several times."""
+@dataclass(frozen=True, slots=True)
+class Settable:
+    """What a command takes: parameter → whether it can be given several times; and its further commands."""
+
+    parameters: Mapping[str, bool] = field(default_factory=dict)
+    commands: "Mapping[str, Settable]" = field(default_factory=dict)
 
 
-def read_settings(options: Options, path: Path = Path(FILE_NAME)) -> dict[str, dict[str, Any]]:
-    """Command → parameter → default, checked against each command's `options`. Empty where there is no file.
+def read_settings(settable: Settable, path: Path = Path(FILE_NAME)) -> dict[str, Any]:
+    """Command → parameter → default, checked against what each command takes; that of a further command is in a
+    table of its own, [bench.advise]. Empty where there is no file.
 
     Raises UsageError if the file is damaged or sets what no command has.
     """
@@ -26,18 +32,25 @@ def read_settings(options: Options, path: Path = Path(FILE_NAME)) -> dict[str, d
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read", str(error), "mend that line") from error
-    found: dict[str, dict[str, Any]] = {}
-    for table, settings in document.items():
-        _check_name(path, table, list(options), "command")
-        if not isinstance(settings, dict):
-            raise UsageError(f"{path}: {table!r} is no table", fix=f"write [{table}] and its settings below")
-        command = table.replace("_", "-")
-        defaults = found.setdefault(command, {})
-        for name, value in settings.items():
-            known = [option.replace("_", "-") for option in options[command]]
-            _check_name(path, name, known, f"setting of [{table}]")
-            parameter = name.replace("-", "_")
-            defaults[parameter] = _as_typed(value, options[command][parameter], f"{path}: {name}")
+    for name in document:
+        _check_name(path, name, list(settable.commands), "command")
+    return _read_table(path, "", document, settable)
+
+
+def _read_table(path: Path, table: str, settings: Any, settable: Settable) -> dict[str, Any]:
+    if not isinstance(settings, dict):
+        raise UsageError(f"{path}: {table!r} is no table", fix=f"write [{table}] and its settings below")
+    names = {name.replace("_", "-"): name for name in settable.parameters}
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        _check_name(path, name, [*names, *settable.commands], f"setting of [{table}]")
+        plain = name.replace("_", "-")
+        if plain in settable.commands:
+            inner = f"{table}.{name}" if table else name
+            found[plain] = _read_table(path, inner, value, settable.commands[plain])
+        else:
+            is_repeated = settable.parameters[names[plain]]
+            found[names[plain]] = _as_typed(value, is_repeated, f"{path}: {name}")
     return found
 
 
