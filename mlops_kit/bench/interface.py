@@ -32,6 +32,7 @@ class Subject:
     - `stored`: the rows, with the model's columns only, as they are in the data.
     - `asked`: some of them, in random order: what requests ask for, and what all modes are compared on.
     - `redis`: the URL of a server for stored answers, or empty; `password` is that server's.
+    - `is_quick`: a first picture is enough.
     """
 
     bundle: Path
@@ -43,6 +44,7 @@ class Subject:
     asked: pl.DataFrame
     redis: str = ""
     password: str = field(default="", repr=False)
+    is_quick: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,13 @@ class StageSums:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a run over many rows took. `notes` say what a reader should know of it."""
+    """What a run over many rows took. `start_s` is what is not counted in `seconds`: starting it."""
 
     rows: int
     seconds: float
     peak_memory_bytes: int
     stored_bytes_per_row: float | None = None
-    notes: tuple[str, ...] = ()
+    start_s: float | None = None
 
 
 class RunningMode(Protocol):

@@ -91,6 +91,7 @@ def _subject(job: BenchJob, bundle: Bundle, predictor: Predictor) -> Iterator[Su
             asked=asked,
             redis=job.redis,
             password=job.password,
+            is_quick=job.is_quick,
         )
 
 
@@ -118,7 +119,7 @@ def _measure(
         case.found.append(case.scenario.measure(repetition))
     for case in cases:
         limit = limits[case.mode]
-        yield summarise(case.mode, case.name, case.scenario.percentile, case.found, limit, plan)
+        yield summarise(case.mode, case.name, case.scenario.percentile, case.found, limit)
 
 
 def _client_limit(client: LoadProcess, mode: RunningMode) -> float | None:

@@ -15,9 +15,6 @@ from mlops_kit.schema import Columns
 from mlops_kit.tables.interface import Table
 from mlops_kit.tables.resolve import lookup
 
-KEPT_ROWS = 50_000
-"""So many rows are stored: an index over a handful would be too fast."""
-
 Key: TypeAlias = tuple[str, ...]
 
 
@@ -69,8 +66,8 @@ class Lookups:
         self._subject, self._output = subject, output
         self._publishing = Publishing(subject, output)
         empty = measure_bytes()
-        self._publishing.publish(KEPT_ROWS)
-        self._bytes_per_row = (measure_bytes() - empty) / KEPT_ROWS
+        first = self._publishing.publish_first()
+        self._bytes_per_row = (measure_bytes() - empty) / first.rows
 
     def answers(self) -> Columns:
         """One look-up for each row."""

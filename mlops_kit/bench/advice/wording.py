@@ -100,8 +100,12 @@ def inputs(advice: Advice) -> Iterator[tuple[str, str, str]]:
     )
     yield "w", "what the store charges for writing it", _million(unit.write)
     yield "g", "keeping it until the next refresh", _million(unit.keep)
-    yield "l", f"one look-up, at {_rate(given.lookups_per_s)}", _million(unit.lookup)
-    yield "o", f"one prediction when asked, at {_rate(given.predictions_per_s)}", _million(unit.online)
+    yield "l", f"one look-up, at {_rate(given.lookups_per_s)} by one client", _million(unit.lookup)
+    yield (
+        "o",
+        f"one prediction when asked, at {_rate(given.predictions_per_s)} by one worker",
+        _million(unit.online),
+    )
 
 
 def _million(cost: float) -> str:

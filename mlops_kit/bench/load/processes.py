@@ -108,10 +108,11 @@ def _run_on_fast_loop(client: Client, pipe: Pipe) -> LoadResult:
         asyncio.get_running_loop().add_reader(pipe.fileno(), os._exit, 1)
         return await client.run()
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        result = runner.run(run())
-    os.set_blocking(pipe.fileno(), True)  # uvloop has changed that
-    return result
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(run())
+    finally:
+        os.set_blocking(pipe.fileno(), True)  # uvloop has changed that
 
 
 def _loop_factory() -> Callable[[], Any] | None:

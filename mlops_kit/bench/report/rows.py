@@ -35,16 +35,6 @@ def cost_per_million(measurement: Measurement, price_per_hour: float) -> float |
     return price_per_hour / 3600 / measurement.rate.value * 1e6
 
 
-def collect_notes(result: BenchResult) -> dict[str, str]:
-    """Note → of which measurements."""
-    cases: dict[str, list[str]] = {}
-    for measurement in result.measurements:
-        for note in measurement.notes:
-            cases.setdefault(note, []).append(f"{measurement.mode}, {measurement.scenario}")
-    every = len(result.measurements)
-    return {note: "all" if len(found) == every else "; ".join(found) for note, found in cases.items()}
-
-
 def describe_parity(result: BenchResult) -> str:
     """Whether all modes answered alike."""
     parity = result.parity

@@ -9,7 +9,6 @@ from mlops_kit.bench.load.processes import LoadProcess
 from mlops_kit.bench.statistics import is_steady
 
 SLICE_S = 0.1
-MOST_SLICES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +19,11 @@ class WarmUp:
     notes: tuple[str, ...]
 
 
-def warm_up(client: LoadProcess, target: Target) -> WarmUp:
-    """Ask one after the other until the latency changes no more, or for two seconds."""
+def warm_up(client: LoadProcess, target: Target, most_s: float) -> WarmUp:
+    """Ask one after the other until the latency changes no more, or for so long."""
     medians: list[float] = []
-    while len(medians) < MOST_SLICES and not is_steady(medians):
+    while len(medians) < most_s / SLICE_S and not is_steady(medians):
         latencies = client.run(target, Closed(1, SLICE_S)).latencies_s
         medians.append(float(np.median(latencies)) if len(latencies) else np.inf)
-    notes = () if is_steady(medians) else (f"not steady after a warm-up of {SLICE_S * MOST_SLICES:.0f} s",)
+    notes = () if is_steady(medians) else (f"not steady after a warm-up of {most_s:g} s",)
     return WarmUp(medians[-1], notes)
