@@ -27,6 +27,10 @@ class AskedServer:
 
     scenarios = (SINGLE_STREAM, MULTI_STREAM, SERVER)
 
+    def await_ready(self) -> None:
+        """It has been started before."""
+        self.server.await_ready()
+
     def answers(self) -> Columns:
         """By `ask`."""
         return self.ask()

@@ -9,7 +9,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,27 @@ START_S, STOP_S, LOOK_S = 60.0, 10.0, 0.02
 STAGES = ("queue", "assemble", "model")
 
 
-@dataclass(frozen=True, slots=True)
 class BenchedServer:
-    """`mlkit serve` while it runs."""
+    """`mlkit serve` while it runs. Its ports are known once it is ready."""
 
-    process: "subprocess.Popen[str]"
     http_port: int
     grpc_port: int
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def await_ready(self) -> None:
+        """Raises StoreError if it does not start."""
+        self.http_port, self.grpc_port = _ports(self._process)
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                self.get("/v2/health/ready")
+            except OSError:
+                time.sleep(LOOK_S)
+            else:
+                return
+        raise _not_ready()
 
     def get(self, path: str) -> bytes:
         """What it answers. Raises OSError."""
@@ -53,7 +66,7 @@ class BenchedServer:
 
     def peak_memory(self) -> int | None:
         """The sum over its processes of the most that each has taken; None where there is no /proc."""
-        process = str(self.process.pid)
+        process = str(self._process.pid)
         children = Path(f"/proc/{process}/task/{process}/children")
         if not children.exists():
             return None
@@ -62,18 +75,15 @@ class BenchedServer:
 
 @contextmanager
 def served(subject: Subject) -> Iterator[BenchedServer]:
-    """A server with one worker and the settings that it has by itself, on ports of its own, once it is ready.
+    """A server with one worker and the settings that it has by itself, on ports of its own.
 
-    It is in a session of its own, so that Ctrl-C does not reach it before what asks it has ended. Raises
-    StoreError if it does not start.
+    It is in a session of its own, so that Ctrl-C does not reach it before what asks it has ended.
     """
     words = ("serve", f"{MODEL}={subject.bundle}", "--port", "0", "--grpc-port", "0", "--log-format", "json")
     with _started(
         subject, words, _own_environment(), stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
-        server = BenchedServer(process, *_ports(process))
-        _await_ready(server)
-        yield server
+        yield BenchedServer(process)
 
 
 def predict_batch(subject: Subject, rows: Path, out: str, *words: str) -> dict[str, Any]:
@@ -135,18 +145,6 @@ def _ports(process: "subprocess.Popen[str]") -> Iterator[int]:
         if not line:
             raise _not_ready()
         yield int(line.rpartition(":")[2])
-
-
-def _await_ready(server: BenchedServer) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and server.process.poll() is None:
-        try:
-            server.get("/v2/health/ready")
-        except OSError:
-            time.sleep(LOOK_S)
-        else:
-            return
-    raise _not_ready()
 
 
 def _not_ready() -> StoreError:

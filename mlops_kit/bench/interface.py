@@ -80,6 +80,9 @@ class RunningMode(Protocol):
     def scenarios(self) -> Sequence[str]:
         """Those that make sense."""
 
+    def await_ready(self) -> None:
+        """Return once it can be asked. Modes start side by side, and nothing is measured meanwhile."""
+
     def answers(self) -> Columns:
         """The predictions of all rows of `subject.asked`, in their order, taken the way that is measured. A number
         that the mode cannot express, as JSON cannot express infinity, is NaN.

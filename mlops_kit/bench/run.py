@@ -60,6 +60,8 @@ def run_bench(job: BenchJob, notify: Notify) -> BenchResult:
         for name, module in choose_modes(job.modes, subject, notify).items():
             notify(f"starting {name}")
             modes[name] = stack.enter_context(module.open_mode(subject))
+        for mode in modes.values():
+            mode.await_ready()
         parity = _compare(predictor, subject, modes, notify)
         measurements = list(_measure(job, plan, client, modes, notify))
     return BenchResult(
@@ -109,7 +111,7 @@ def _measure(
         _Case(mode, name, make_scenario(name, client, modes[mode], plan))
         for mode in modes
         for name in modes[mode].scenarios
-        if not job.scenarios or name in job.scenarios
+        if name in (job.scenarios or plan.scenarios)
     ]
     if not cases:
         raise UsageError("no mode has such a scenario", fix="leave out --mode or --scenario")

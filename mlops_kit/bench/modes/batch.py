@@ -30,6 +30,9 @@ class Batch:
     def __init__(self, subject: Subject, publishing: Publishing) -> None:
         self._subject, self._publishing = subject, publishing
 
+    def await_ready(self) -> None:
+        """It always is."""
+
     def answers(self) -> Columns:
         """Published and read again."""
         self._publishing.publish_first()

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from mlops_kit.bench.asked_server import AskedServer, lacks_server
-from mlops_kit.bench.commands import MODEL, served
+from mlops_kit.bench.commands import MODEL, BenchedServer, served
 from mlops_kit.bench.interface import Subject
 from mlops_kit.bench.load.grpc import GrpcTarget
 from mlops_kit.errors import StoreError
@@ -37,18 +37,16 @@ why_not = lacks_server
 def open_mode(subject: Subject) -> Iterator[AskedServer]:
     """With a server of its own."""
     with served(subject) as server:
-        yield AskedServer(
-            server, partial(_ask, subject, server.grpc_port), partial(_aim, subject, server.grpc_port)
-        )
+        yield AskedServer(server, partial(_ask, subject, server), partial(_aim, subject, server))
 
 
-def _ask(subject: Subject, port: int) -> Columns:
+def _ask(subject: Subject, server: BenchedServer) -> Columns:
     """By grpcio, another client than the one that measures."""
     import grpc
 
     from mlops_kit.modes.online.grpc.proto.messages import ModelInferResponse
 
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         ask: Ask = channel.unary_unary(PATH, response_deserializer=ModelInferResponse.FromString)
         requests = _requests(subject.asked, subject.signature, 1)
         try:
@@ -57,8 +55,8 @@ def _ask(subject: Subject, port: int) -> Columns:
             raise StoreError("mlkit serve answers with an error over gRPC", str(error)) from error
 
 
-def _aim(subject: Subject, port: int, rows: int) -> GrpcTarget:
-    return GrpcTarget(port, PATH, tuple(_requests(subject.asked, subject.signature, rows)))
+def _aim(subject: Subject, server: BenchedServer, rows: int) -> GrpcTarget:
+    return GrpcTarget(server.grpc_port, PATH, tuple(_requests(subject.asked, subject.signature, rows)))
 
 
 def _requests(frame: pl.DataFrame, signature: Signature, rows: int) -> Iterator[bytes]:

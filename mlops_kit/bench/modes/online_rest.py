@@ -11,7 +11,7 @@ import polars as pl
 
 from mlops_kit.bench.answers import read_records
 from mlops_kit.bench.asked_server import AskedServer, lacks_server
-from mlops_kit.bench.commands import served
+from mlops_kit.bench.commands import BenchedServer, served
 from mlops_kit.bench.interface import Subject
 from mlops_kit.bench.load.http import HttpTarget, http_request
 from mlops_kit.errors import StoreError
@@ -28,14 +28,12 @@ why_not = lacks_server
 def open_mode(subject: Subject) -> Iterator[AskedServer]:
     """With a server of its own."""
     with served(subject) as server:
-        yield AskedServer(
-            server, partial(_ask, subject, server.http_port), partial(_aim, subject, server.http_port)
-        )
+        yield AskedServer(server, partial(_ask, subject, server), partial(_aim, subject, server))
 
 
-def _ask(subject: Subject, port: int) -> Columns:
+def _ask(subject: Subject, server: BenchedServer) -> Columns:
     records: list[Any] = []
-    with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.http_port)) as connection:
         for body in _bodies(subject.asked, 1):
             connection.request("POST", PATH, body, HEADERS)
             answer = connection.getresponse()
@@ -46,8 +44,8 @@ def _ask(subject: Subject, port: int) -> Columns:
     return read_records(records, subject.signature.outputs)
 
 
-def _aim(subject: Subject, port: int, rows: int) -> HttpTarget:
-    return HttpTarget(port, [http_request(PATH, body) for body in _bodies(subject.asked, rows)])
+def _aim(subject: Subject, server: BenchedServer, rows: int) -> HttpTarget:
+    return HttpTarget(server.http_port, [http_request(PATH, body) for body in _bodies(subject.asked, rows)])
 
 
 def _bodies(frame: pl.DataFrame, rows: int) -> Iterator[bytes]:
