@@ -115,7 +115,9 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """The whole document. `is_quick`: a first picture, from which little may be claimed."""
+    """The whole document. `is_quick`: a first picture, from which little may be claimed. `notes`: what limits all
+    of it.
+    """
 
     bundle: str
     digest: str
@@ -128,3 +130,4 @@ class BenchResult:
     measurements: tuple[Measurement, ...]
     parity: Parity
     schema: int = SCHEMA
+    notes: tuple[str, ...] = ()

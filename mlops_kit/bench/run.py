@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
+
 from mlops_kit.bench.answers import compare_answers
 from mlops_kit.bench.available import check_scenarios, choose_modes
 from mlops_kit.bench.caretaker import caretaker
@@ -24,13 +26,17 @@ from mlops_kit.bench.scenarios.repetition import Repetition, Scenario
 from mlops_kit.bench.summary import summarise
 from mlops_kit.bundle.bundle import Bundle
 from mlops_kit.bundle.locate import load_bundle
-from mlops_kit.errors import UsageError
+from mlops_kit.errors import MissingColumnsError, UsageError
 from mlops_kit.frames import columns_of, read_frame
 from mlops_kit.predictor import Predictor
 
 NULL_CONNECTIONS, NULL_S = 8, 0.5
 ASKED, QUICK_ASKED = 4096, 512
 """Rows that are asked for: on a few that repeat, trees run twice as fast."""
+
+FEATURES = (
+    "rows bring their features along: computing them for a batch and looking them up for a request is not measured"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +81,26 @@ def run_bench(job: BenchJob, notify: Notify) -> BenchResult:
         is_quick=job.is_quick,
         measurements=tuple(measurements),
         parity=parity,
+        notes=(FEATURES,) if bundle.features else (),
     )
+
+
+def _rows(job: BenchJob, bundle: Bundle, most: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    try:
+        return choose_rows(read_frame(job.data), bundle.manifest.signature, most)
+    except MissingColumnsError as error:
+        if not bundle.features:
+            raise
+        join = f"mlkit features join --features {job.bundle} --spine {job.data} --out joined.parquet"
+        raise UsageError(
+            error.what, "the bench takes rows that have their features", f"{join}, and bench those"
+        ) from error
 
 
 @contextmanager
 def _subject(job: BenchJob, bundle: Bundle, predictor: Predictor) -> Iterator[Subject]:
     most = QUICK_ASKED if job.is_quick else ASKED
-    stored, asked = choose_rows(read_frame(job.data), predictor.signature, most)
+    stored, asked = _rows(job, bundle, most)
     with tempfile.TemporaryDirectory(prefix="mlkit-bench-") as name, caretaker(folder := Path(name)) as minder:
         yield Subject(
             bundle=bundle.directory,

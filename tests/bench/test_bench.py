@@ -13,13 +13,18 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.linear_model import Ridge
 
+import mlops_kit
 from mlops_kit.bench.job import BenchJob
+from mlops_kit.bench.report.notes import collect_notes
 from mlops_kit.bench.results import BenchResult
 from mlops_kit.bench.run import run_bench
 from mlops_kit.errors import InputError, MlkitError, StoreError, UsageError
+from mlops_kit.features import load_definition
 from tests.bundles import NAMES, WEIGHTS, linear_graph, write_bundle
 from tests.cli.mlkit import COMMAND, mlkit
+from tests.features.definition.flights import DEFINITION, write_flights
 from tests.modes.online.mixed_bundle import HOSTILE, write_mixed_bundle
 from tests.servers.valkey import ValkeyServer
 
@@ -130,6 +135,26 @@ def test_rows_without_the_models_columns_are_refused(bundle: Path, tmp_path: Pat
     done = mlkit("bench", bundle, "--data", tmp_path / "rows.parquet")
     assert done.returncode == 2
     assert "x1" in done.stderr
+
+
+def test_rows_of_a_model_with_features_bring_them_along_and_the_bench_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_flights(tmp_path)
+    (tmp_path / "features.py").write_text(DEFINITION)
+    names = ["distance", "delay_mean_1h", "departures_1h", "runways", "altitude"]
+    joined = pl.DataFrame(np.random.default_rng(0).normal(size=(50, 5)).round(2), schema=names)
+    model = Ridge().fit(joined.to_pandas(), joined["distance"])
+    mlops_kit.export(model, sample=joined.to_pandas(), features=load_definition("features.py"), out="eta")
+    joined.write_parquet("joined.parquet")
+    joined.select("distance").write_parquet("rows.parquet")
+    job = BenchJob("eta", Path("rows.parquet"), tuple(COMMAND), modes=("batch",), is_quick=True)
+    with pytest.raises(UsageError) as refused:
+        run_bench(job, lambda _: None)
+    assert "mlkit features join --features eta --spine rows.parquet" in str(refused.value)
+    result = run_bench(replace(job, data=Path("joined.parquet")), lambda _: None)
+    assert any("computing them for a batch" in note for note in collect_notes(result))
 
 
 def test_a_server_that_does_not_start_is_told(rows: Path, bundle: Path) -> None:

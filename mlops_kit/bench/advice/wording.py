@@ -36,8 +36,7 @@ def verdict(advice: Advice) -> str:
         return f"None of the measured modes gives what is needed: {problems}.{told}"
     best, *others = advice.options
     compared = "; ".join(_compared(best, other) for other in others)
-    close = " It is close." if advice.close else ""
-    return f"{DO[advice.choice]}.{close}" + (f" {compared[0].upper()}{compared[1:]}." if compared else "")
+    return f"{DO[advice.choice]}." + (f" {compared[0].upper()}{compared[1:]}." if compared else "")
 
 
 def _compared(best: Option, other: Option) -> str:

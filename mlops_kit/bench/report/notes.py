@@ -17,7 +17,7 @@ def collect_notes(result: BenchResult) -> list[str]:
     """Parts of sentences: no capital, no full stop. The first one of a quick result says that it is one."""
     every = len(result.measurements)
     notes = [QUICK] if result.is_quick else []
-    notes += _machine(result)
+    notes += [*_machine(result), *result.notes]
     for note, found in _by_note(result).items():
         cases = "all" if len(found) == every else "; ".join(_case(each) for each in found)
         notes.append(f"{note} ({cases})")

@@ -42,7 +42,8 @@ def describe_parity(result: BenchResult) -> str:
     if not parity.modes:
         return "Answers were not compared."
     if not wrong:
-        modes = "The one mode answers" if len(parity.modes) == 1 else f"All {len(parity.modes)} modes answer"
+        named = {1: "The one mode answers", 2: "Both modes answer"}
+        modes = named.get(len(parity.modes), f"All {len(parity.modes)} modes answer")
         return f"{modes} as the model does, bit for bit, for {parity.rows:,} rows."
     counts = ", ".join(f"{count:,} of {mode}" for mode, count in wrong.items())
     return f"Modes do not answer as the model does: of {parity.rows:,} rows, {counts} differ. {parity.first}"

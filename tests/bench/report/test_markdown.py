@@ -49,6 +49,6 @@ def test_what_limits_the_claims_is_said_once_with_all_that_it_is_about() -> None
 
 def test_parity_is_told_in_words() -> None:
     assert describe_parity(result(parity=Parity(9, ("batch", "lookup"), {"batch": 0}, ""))) == (
-        "All 2 modes answer as the model does, bit for bit, for 9 rows."
+        "Both modes answer as the model does, bit for bit, for 9 rows."
     )
     assert "2 of batch differ" in describe_parity(result(parity=Parity(9, ("batch",), {"batch": 2}, "row 1")))
