@@ -27,7 +27,7 @@ from .inspect import inspect
 from .lookup import lookup
 from .predict import predict
 from .serve import serve
-from .settings import Options, read_settings
+from .settings import Settable, read_settings
 from .verify import verify
 
 INTERRUPTED, TERMINATED, UNREAD = 130, 143, 141
@@ -67,14 +67,13 @@ def main(
     ),
 ) -> None:
     """One trained model, exported once, run in every prediction mode."""
-    commands = getattr(context.command, "commands", {})
-    context.default_map = read_settings({name: _options(command) for name, command in commands.items()})
+    context.default_map = read_settings(Settable(commands=_settable(context.command).commands))
 
 
-def _options(command: Any) -> Options:
-    """What can be set for it, and for the commands below it."""
-    own = {one.name: getattr(one, "multiple", False) or one.nargs == -1 for one in command.params}
-    return own | {name: _options(below) for name, below in getattr(command, "commands", {}).items()}
+def _settable(command: Any) -> Settable:
+    parameters = {each.name: getattr(each, "multiple", False) or each.nargs == -1 for each in command.params}
+    further = getattr(command, "commands", {})
+    return Settable(parameters, {name: _settable(each) for name, each in further.items()})
 
 
 for command in (init, export, inspect, verify, predict, batch_predict, lookup, serve):

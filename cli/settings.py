@@ -1,21 +1,26 @@
 """mlkit.toml: defaults for the commands that run in its folder. A flag wins, and so does MLKIT_COMMAND_OPTION."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from mlops_kit.errors import UsageError, listed, suggestion
 
 FILE_NAME = "mlkit.toml"
 
 
-Options: TypeAlias = Mapping[str, "bool | Options"]
-"""Command → its parameters and whether they can be given several times, and its own commands."""
+@dataclass(frozen=True, slots=True)
+class Settable:
+    """What a command takes: parameter → whether it can be given several times; and its further commands."""
+
+    parameters: Mapping[str, bool] = field(default_factory=dict)
+    commands: "Mapping[str, Settable]" = field(default_factory=dict)
 
 
-def read_settings(options: Options, path: Path = Path(FILE_NAME)) -> dict[str, Any]:
-    """Command → parameter → default, or command → command → …, checked against `options`. Empty where there is no
-    file.
+def read_settings(settable: Settable, path: Path = Path(FILE_NAME)) -> dict[str, Any]:
+    """Command → parameter → default, checked against what each command takes; that of a further command is in a
+    table of its own, [bench.advise]. Empty where there is no file.
 
     Raises UsageError if the file is damaged or sets what no command has.
     """
@@ -27,23 +32,25 @@ def read_settings(options: Options, path: Path = Path(FILE_NAME)) -> dict[str, A
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read", str(error), "mend that line") from error
-    return _read_table(path, "", document, options)
+    for name in document:
+        _check_name(path, name, list(settable.commands), "command")
+    return _read_table(path, "", document, settable)
 
 
-def _read_table(path: Path, title: str, table: Mapping[str, Any], options: Options) -> dict[str, Any]:
+def _read_table(path: Path, table: str, settings: Any, settable: Settable) -> dict[str, Any]:
+    if not isinstance(settings, dict):
+        raise UsageError(f"{path}: {table!r} is no table", fix=f"write [{table}] and its settings below")
+    names = {name.replace("_", "-"): name for name in settable.parameters}
     found: dict[str, Any] = {}
-    known = {option.replace("_", "-"): option for option in options}
-    for name, value in table.items():
-        _check_name(path, name, [*known], f"setting of [{title}]" if title else "command")
-        option = known[name.replace("_", "-")]
-        below = options[option]
-        if isinstance(below, bool):
-            found[option] = _as_typed(value, below, f"{path}: {name}")
-            continue
-        inner = f"{title}.{name}" if title else name
-        if not isinstance(value, dict):
-            raise UsageError(f"{path}: {name!r} is no table", fix=f"write [{inner}] and its settings below")
-        found.setdefault(option, {}).update(_read_table(path, inner, value, below))
+    for name, value in settings.items():
+        _check_name(path, name, [*names, *settable.commands], f"setting of [{table}]")
+        plain = name.replace("_", "-")
+        if plain in settable.commands:
+            inner = f"{table}.{name}" if table else name
+            found[plain] = _read_table(path, inner, value, settable.commands[plain])
+        else:
+            is_repeated = settable.parameters[names[plain]]
+            found[names[plain]] = _as_typed(value, is_repeated, f"{path}: {name}")
     return found
 
 

@@ -20,16 +20,19 @@ for command in (advise, compare):
 class BenchCommand(TyperCommand):
     """Hands over to a further command if its name is the first word."""
 
+    @property
+    def commands(self) -> dict[str, Any]:
+        """The further commands, by name."""
+        return {**typer.main.get_group(further).commands}
+
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """As of either."""
-        group = typer.main.get_group(further)
-        if args and args[0] in group.commands:
-            return group.make_context(info_name, args, parent, **extra)
+        if args and args[0] in self.commands:
+            return typer.main.get_group(further).make_context(info_name, args, parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """The further commands, at the end of the help."""
         super().format_epilog(ctx, formatter)
-        commands = typer.main.get_group(further).commands
         with formatter.section("Commands"):
-            formatter.write_dl([(name, each.get_short_help_str(limit=80)) for name, each in commands.items()])
+            formatter.write_dl([(name, each.get_short_help_str(limit=80)) for name, each in self.commands.items()])

@@ -48,7 +48,8 @@ def show_result(result: "BenchResult") -> None:
     """A table on stdout; what limits it, on stderr."""
     from rich.table import Table
 
-    from mlops_kit.bench.report.rows import HEADS, collect_notes, describe_parity, measurement_cells
+    from mlops_kit.bench.report.notes import collect_notes
+    from mlops_kit.bench.report.rows import HEADS, describe_parity, measurement_cells
 
     table = Table(*HEADS, box=None)
     for measurement in result.measurements:
@@ -56,5 +57,5 @@ def show_result(result: "BenchResult") -> None:
     console.table_console().print(table)
     if not any(result.parity.mismatches.values()):
         console.print_line(describe_parity(result))
-    for note, cases in collect_notes(result).items():
-        console.note(f"note: {note} ({cases})")
+    for note in collect_notes(result):
+        console.note(f"note: {note}")

@@ -33,7 +33,11 @@ def bench(
     scenario: list[str] = option([], help="Scenarios, likewise: single-stream, multi-stream, server, offline."),
     slo_ms: float = option(100.0, min=0.1, help="The latency that 99 % of requests have to meet."),
     duration: float = option(10.0, min=1, help="Seconds for each scenario of each mode; searching takes more."),
-    quick: bool = option(False, "--quick", help="A first picture in under half a minute, instead of --duration."),
+    quick: bool = option(
+        False,
+        "--quick",
+        help="A first picture in about half a minute, without multi-stream.",
+    ),
     price_per_hour: float = option(0.10, min=0, help="What this machine costs, in whatever money."),
     redis: str = option("", metavar="URL", help="A Redis or Valkey server, to look up stored answers there, too."),
     report: Path | None = option(None, metavar="FILE", help="Write one page of HTML with charts."),

@@ -7,13 +7,12 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_kit.bench.interface import StageSums
+from mlops_kit.bench.interface import StageSums, Subject
 from mlops_kit.errors import StoreError
 
 MODEL = "model"
@@ -23,13 +22,27 @@ START_S, STOP_S, LOOK_S = 60.0, 10.0, 0.02
 STAGES = ("queue", "assemble", "model")
 
 
-@dataclass(frozen=True, slots=True)
 class BenchedServer:
-    """`mlkit serve` while it runs."""
+    """`mlkit serve` while it runs. Its ports are known once it is ready."""
 
-    process: "subprocess.Popen[str]"
     http_port: int
     grpc_port: int
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def await_ready(self) -> None:
+        """Raises StoreError if it does not start."""
+        self.http_port, self.grpc_port = _ports(self._process)
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                self.get("/v2/health/ready")
+            except OSError:
+                time.sleep(LOOK_S)
+            else:
+                return
+        raise _not_ready()
 
     def get(self, path: str) -> bytes:
         """What it answers. Raises OSError."""
@@ -53,7 +66,7 @@ class BenchedServer:
 
     def peak_memory(self) -> int | None:
         """The sum over its processes of the most that each has taken; None where there is no /proc."""
-        process = str(self.process.pid)
+        process = str(self._process.pid)
         children = Path(f"/proc/{process}/task/{process}/children")
         if not children.exists():
             return None
@@ -61,44 +74,61 @@ class BenchedServer:
 
 
 @contextmanager
-def served(command: Sequence[str], bundle: str) -> Iterator[BenchedServer]:
-    """A server with one worker and the settings that it has by itself, on ports of its own, once it is ready.
+def served(subject: Subject) -> Iterator[BenchedServer]:
+    """A server with one worker and the settings that it has by itself, on ports of its own.
 
-    It is in a session of its own, so that Ctrl-C does not reach it before what asks it has ended. Raises
-    StoreError if it does not start.
+    It is in a session of its own, so that Ctrl-C does not reach it before what asks it has ended.
     """
-    words = ("serve", f"{MODEL}={bundle}", "--port", "0", "--grpc-port", "0", "--log-format", "json")
-    process = subprocess.Popen(
-        [*command, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=_own_environment(),
-        start_new_session=True,
-    )
-    try:
-        server = BenchedServer(process, *_ports(process))
-        _await_ready(server)
-        yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    words = ("serve", f"{MODEL}={subject.bundle}", "--port", "0", "--grpc-port", "0", "--log-format", "json")
+    with _started(
+        subject, words, _own_environment(), stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        yield BenchedServer(process)
 
 
-def predict_batch(command: Sequence[str], bundle: str, rows: Path, out: str, *words: str) -> dict[str, Any]:
+def predict_batch(subject: Subject, rows: Path, out: str, *words: str) -> dict[str, Any]:
     """Run `mlkit batch-predict` anew; returns the document that it prints. Raises StoreError with what it said."""
-    line = [*command, "batch-predict", bundle, str(rows), "--fresh", "--json", *words]
+    line = ("batch-predict", str(subject.bundle), str(rows), "--fresh", "--json", *words)
     # The address may have a password, and everybody can see the list of processes.
     environment = _own_environment() | {"MLKIT_BATCH_PREDICT_OUT": out}
-    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise StoreError("mlkit batch-predict failed", done.stderr.strip(), "run it by itself")
-    document: dict[str, Any] = json.loads(done.stdout)
+    with _started(subject, line, environment, stderr=subprocess.PIPE) as process:
+        printed, said = process.communicate()
+    if process.returncode:
+        raise StoreError("mlkit batch-predict failed", said.strip(), "run it by itself")
+    document: dict[str, Any] = json.loads(printed)
     return document
+
+
+@contextmanager
+def _started(
+    subject: Subject, words: Sequence[str], environment: Mapping[str, str], **how: Any
+) -> Iterator["subprocess.Popen[str]"]:
+    """A command, until the block ends. It runs in the bench's own folder: an mlkit.toml of the user's would change
+    what is measured.
+    """
+    started = subprocess.Popen(
+        [*subject.command, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=subject.folder,
+        env=environment,
+        **how,
+    )
+    with started as process, subject.caretaker.minding(process):
+        try:
+            yield process
+        finally:
+            _stop(process)
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _own_environment() -> dict[str, str]:
@@ -115,18 +145,6 @@ def _ports(process: "subprocess.Popen[str]") -> Iterator[int]:
         if not line:
             raise _not_ready()
         yield int(line.rpartition(":")[2])
-
-
-def _await_ready(server: BenchedServer) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and server.process.poll() is None:
-        try:
-            server.get("/v2/health/ready")
-        except OSError:
-            time.sleep(LOOK_S)
-        else:
-            return
-    raise _not_ready()
 
 
 def _not_ready() -> StoreError:

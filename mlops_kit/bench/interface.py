@@ -13,6 +13,7 @@ from typing import Protocol
 
 import polars as pl
 
+from mlops_kit.bench.caretaker import Caretaker
 from mlops_kit.bench.load.interface import Target
 from mlops_kit.schema import Columns, Signature
 
@@ -24,21 +25,26 @@ SCENARIOS = (SINGLE_STREAM, MULTI_STREAM, SERVER, OFFLINE)
 class Subject:
     """What all modes predict.
 
+    - `bundle`: its directory, which is the same from every folder.
     - `command`: how mlkit is started in a process of its own.
-    - `folder`: where a mode may put files; it is removed in the end.
+    - `folder`: where a mode may put files; it is removed in the end. `caretaker` does so, and ends what it minds,
+      if the bench is killed.
     - `stored`: the rows, with the model's columns only, as they are in the data.
     - `asked`: some of them, in random order: what requests ask for, and what all modes are compared on.
     - `redis`: the URL of a server for stored answers, or empty; `password` is that server's.
+    - `is_quick`: a first picture is enough.
     """
 
-    bundle: str
+    bundle: Path
     command: tuple[str, ...]
     folder: Path
+    caretaker: Caretaker
     signature: Signature
     stored: pl.DataFrame
     asked: pl.DataFrame
     redis: str = ""
     password: str = field(default="", repr=False)
+    is_quick: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +64,13 @@ class StageSums:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a run over many rows took. `notes` say what a reader should know of it."""
+    """What a run over many rows took. `start_s` is what is not counted in `seconds`: starting it."""
 
     rows: int
     seconds: float
     peak_memory_bytes: int
     stored_bytes_per_row: float | None = None
-    notes: tuple[str, ...] = ()
+    start_s: float | None = None
 
 
 class RunningMode(Protocol):
@@ -73,6 +79,9 @@ class RunningMode(Protocol):
     @property
     def scenarios(self) -> Sequence[str]:
         """Those that make sense."""
+
+    def await_ready(self) -> None:
+        """Return once it can be asked. Modes start side by side, and nothing is measured meanwhile."""
 
     def answers(self) -> Columns:
         """The predictions of all rows of `subject.asked`, in their order, taken the way that is measured. A number

@@ -12,7 +12,7 @@ Notify = Callable[[str], None]
 class BenchJob:
     """- `command`: how mlkit is started in a process of its own.
     - `modes`: names, or what names begin with ("online"); all that can be measured here if there are none.
-    - `scenarios`: all that a mode has if there are none.
+    - `scenarios`: all that a mode has if there are none; a quick bench leaves out multi-stream then.
     - `redis`: the URL of a server for stored answers, or empty.
     - `duration_s`: for each scenario of each mode; `is_quick` does without.
     """

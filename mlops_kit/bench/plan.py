@@ -3,6 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from mlops_kit.bench.interface import OFFLINE, SCENARIOS, SERVER, SINGLE_STREAM
+
+QUICK_SCENARIOS = (SINGLE_STREAM, SERVER, OFFLINE)
+
 LEAST_OBJECTIVES = 20
 """A rate that is 5 % too high makes a queue of one objective in as long as 20 of them: see ServerScenario."""
 
@@ -13,7 +17,9 @@ LONGEST_S = 60.0
 @dataclass(frozen=True, slots=True)
 class Plan:
     """- `rounds`: repetitions of everything, interleaved, so that what changes on the machine meets all alike.
+    - `scenarios`: those that are measured if nobody says which.
     - `closed_s`, `offline_s`: seconds of each repetition; `point_s` of each rate that is tried.
+    - `warm_up_s`: what a warm-up may take, if it does not become steady before.
     - `slo_s`: the latency objective. `resolution`: how close the largest rate that meets it is looked for.
     """
 
@@ -23,6 +29,8 @@ class Plan:
     point_s: float
     slo_s: float
     resolution: float
+    warm_up_s: float = 2.0
+    scenarios: tuple[str, ...] = SCENARIOS
     is_quick: bool = False
 
     def prolonged(self, seconds: float, wanted_s: float) -> float:
@@ -40,4 +48,4 @@ def plan_of(duration_s: float, slo_s: float) -> Plan:
 
 def quick_plan(slo_s: float) -> Plan:
     """A first picture in under half a minute."""
-    return Plan(1, 0.5, 0.7, 0.4, slo_s, 1.2, is_quick=True)
+    return Plan(1, 0.5, 0.7, 0.4, slo_s, 1.2, warm_up_s=0.5, scenarios=QUICK_SCENARIOS, is_quick=True)

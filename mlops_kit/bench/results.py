@@ -79,7 +79,10 @@ class Measurement:
     - `errors`: requests that failed or timed out, by what happened.
     - `client_cpu`: the load client's own use of its core, 0 to 1; `client_limit`: requests/s that the same client
       reaches against a server that does nothing. `notes`: what limits what may be claimed.
-    - `stored_bytes_per_row`: for offline into a store, what it takes there.
+    - `peak_memory_bytes`: the most that the mode's processes took; `peak_memory_samples`: of each run of a
+      command, or the one of a server that all repetitions have asked.
+    - `stored_bytes_per_row`: for offline into a store, what it takes there. `start_s`: for offline, what starting
+      the command takes, which no rate counts.
     """
 
     mode: str
@@ -94,6 +97,8 @@ class Measurement:
     client_limit: float | None
     notes: tuple[str, ...] = ()
     stored_bytes_per_row: float | None = None
+    start_s: float | None = None
+    peak_memory_samples: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,9 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """The whole document. `is_quick`: a first picture, from which little may be claimed."""
+    """The whole document. `is_quick`: a first picture, from which little may be claimed. `notes`: what limits all
+    of it.
+    """
 
     bundle: str
     digest: str
@@ -123,3 +130,4 @@ class BenchResult:
     measurements: tuple[Measurement, ...]
     parity: Parity
     schema: int = SCHEMA
+    notes: tuple[str, ...] = ()

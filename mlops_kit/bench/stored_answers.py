@@ -15,9 +15,6 @@ from mlops_kit.schema import Columns
 from mlops_kit.tables.interface import Table
 from mlops_kit.tables.resolve import lookup
 
-KEPT_ROWS = 50_000
-"""So many rows are stored: an index over a handful would be too fast."""
-
 Key: TypeAlias = tuple[str, ...]
 
 
@@ -68,12 +65,17 @@ class Lookups:
     def __init__(self, subject: Subject, output: str, measure_bytes: Callable[[], float]) -> None:
         self._subject, self._output = subject, output
         self._publishing = Publishing(subject, output)
-        empty = measure_bytes()
-        self._publishing.publish(KEPT_ROWS)
-        self._bytes_per_row = (measure_bytes() - empty) / KEPT_ROWS
+        self._measure_bytes = measure_bytes
+        self._bytes_per_row = 0.0
+
+    def await_ready(self) -> None:
+        """It always is."""
 
     def answers(self) -> Columns:
-        """One look-up for each row."""
+        """One look-up for each row, after they have been stored."""
+        empty = self._measure_bytes()
+        first = self._publishing.publish_first()
+        self._bytes_per_row = (self._measure_bytes() - empty) / first.rows
         table = lookup(self._output, self._subject.password)
         try:
             found = [table.get((str(number),)) for number in range(len(self._subject.asked))]

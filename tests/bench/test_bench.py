@@ -13,13 +13,18 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.linear_model import Ridge
 
+import mlops_kit
 from mlops_kit.bench.job import BenchJob
+from mlops_kit.bench.report.notes import collect_notes
 from mlops_kit.bench.results import BenchResult
 from mlops_kit.bench.run import run_bench
 from mlops_kit.errors import InputError, MlkitError, StoreError, UsageError
+from mlops_kit.features import load_definition
 from tests.bundles import NAMES, WEIGHTS, linear_graph, write_bundle
 from tests.cli.mlkit import COMMAND, mlkit
+from tests.features.definition.flights import DEFINITION, write_flights
 from tests.modes.online.mixed_bundle import HOSTILE, write_mixed_bundle
 from tests.servers.valkey import ValkeyServer
 
@@ -132,10 +137,48 @@ def test_rows_without_the_models_columns_are_refused(bundle: Path, tmp_path: Pat
     assert "x1" in done.stderr
 
 
+def test_rows_of_a_model_with_features_bring_them_along_and_the_bench_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_flights(tmp_path)
+    (tmp_path / "features.py").write_text(DEFINITION)
+    names = ["distance", "delay_mean_1h", "departures_1h", "runways", "altitude"]
+    joined = pl.DataFrame(np.random.default_rng(0).normal(size=(50, 5)).round(2), schema=names)
+    model = Ridge().fit(joined.to_pandas(), joined["distance"])
+    mlops_kit.export(model, sample=joined.to_pandas(), features=load_definition("features.py"), out="eta")
+    joined.write_parquet("joined.parquet")
+    joined.select("distance").write_parquet("rows.parquet")
+    job = BenchJob("eta", Path("rows.parquet"), tuple(COMMAND), modes=("batch",), is_quick=True)
+    with pytest.raises(UsageError) as refused:
+        run_bench(job, lambda _: None)
+    assert "mlkit features join --features eta --spine rows.parquet" in str(refused.value)
+    result = run_bench(replace(job, data=Path("joined.parquet")), lambda _: None)
+    assert any("computing them for a batch" in note for note in collect_notes(result))
+
+
 def test_a_server_that_does_not_start_is_told(rows: Path, bundle: Path) -> None:
     job = BenchJob(str(bundle), rows, (sys.executable, "-c", "pass"), modes=("online-rest",), is_quick=True)
     with pytest.raises(MlkitError, match="mlkit serve does not start"):
         run_bench(job, lambda _: None)
+
+
+def test_the_settings_of_the_folder_change_nothing_of_what_is_measured(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bundle and rows are named as seen from that folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("bundle").symlink_to(bundle)
+    pl.DataFrame({name: np.zeros(50, np.float32) for name in NAMES}).write_parquet("rows.parquet")
+    Path("mlkit.toml").write_text(
+        '[batch-predict]\nkeep = "nowhere"\nno-such-setting = 1\n[serve]\nworkers = 0\nstore = "nowhere://"\n'
+    )
+    job = BenchJob("bundle", Path("rows.parquet"), tuple(COMMAND), modes=("batch", "online-rest"), is_quick=True)
+    result = run_bench(job, lambda _: None)
+    assert result.bundle == "bundle"
+    assert result.parity.mismatches == {"batch": 0, "online-rest": 0}
+    # A quick bench leaves out multi-stream if nobody asks for it.
+    assert [each.scenario for each in result.measurements] == ["offline", "single-stream", "server"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -156,6 +199,26 @@ def test_a_bench_that_is_stopped_leaves_nothing_running(
         # Readable once the process has ended.
         assert select.select([pidfd], [], [], 10)[0]
         os.close(pidfd)
+
+
+def test_a_bench_that_is_killed_leaves_nothing_running_and_no_files(
+    bundle: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a load that would go on for long."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    words = ("--mode", "online-rest", "--scenario", "single-stream", "--duration", "300")
+    command = [*COMMAND, "bench", str(bundle), "--data", str(rows), *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("1 of 3: online-rest" in line for line in process.stderr)
+        started = [os.pidfd_open(pid) for pid in descendants(process.pid)]
+        assert list(tmp_path.glob("mlkit-bench-*"))
+        process.kill()
+    assert len(started) > 3
+    for pidfd in started:
+        assert select.select([pidfd], [], [], 60)[0]
+        os.close(pidfd)
+    assert not list(tmp_path.glob("mlkit-*"))
 
 
 def descendants(pid: int) -> list[int]:

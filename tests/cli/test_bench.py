@@ -41,6 +41,24 @@ def test_who_asks_may_come_from_the_environment(bench: Path) -> None:
     assert json.loads(told.stdout)["choice"] == "batch"
 
 
+@pytest.mark.parametrize(
+    ("words", "environment", "choice"),
+    [
+        ((), {}, "batch"),
+        ((), {"MLKIT_BENCH_ADVISE_ACTIVE_SHARE": "2%"}, "online"),
+        (("--active-share", "2%"), {}, "online"),
+    ],
+)
+def test_who_asks_may_come_from_the_folder_s_settings(
+    bench: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], environment: dict[str, str], choice: str
+) -> None:
+    monkeypatch.chdir(bench.parent)
+    settings = '[bench]\nslo-ms = 1\n[bench.advise]\nentities = 1000\nactive-share = "90%"\n'
+    Path("mlkit.toml").write_text(settings)
+    told = mlkit("bench", "advise", bench, *words, "--json", **environment)
+    assert json.loads(told.stdout)["choice"] == choice, told.stderr
+
+
 def test_the_report_has_the_advice(bench: Path, tmp_path: Path) -> None:
     mlkit("bench", "advise", bench, *WHO, "--report", tmp_path / "report.html")
     assert "Run online: predict when asked." in (tmp_path / "report.html").read_text()
@@ -88,6 +106,14 @@ def test_compare_exits_with_what_it_found(
     assert told.returncode == code, told.stderr
     if code == 2:
         assert "--force" in told.stderr
+
+
+def test_a_threshold_may_come_from_the_folder_s_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = written(tmp_path / "a.json", batch(100, 101, 99)), written(tmp_path / "b.json", batch(80, 81, 79))
+    Path("mlkit.toml").write_text('[bench.compare]\nthreshold = "30%"\n')
+    assert mlkit("bench", "compare", *files).returncode == 0
+    assert mlkit("bench", "compare", *files, "--threshold", "5%").returncode == 1
 
 
 def test_a_comparison_is_one_document_with_json_even_where_a_change_is_infinite(tmp_path: Path) -> None:

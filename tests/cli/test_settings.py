@@ -1,17 +1,20 @@
 from pathlib import Path
 
 import pytest
-from mlops_kit_cli.settings import read_settings
+from mlops_kit_cli.settings import Settable, read_settings
 
 from mlops_kit.errors import UsageError
 from tests.bundles import write_bundle
 from tests.cli.mlkit import mlkit
 
-OPTIONS = {
-    "export": {"source": False, "out": False, "trust_pickle": False},
-    "batch-predict": {"keep": True, "out": False},
-    "features": {"push": {"dead_letter": False}},
-}
+OPTIONS = Settable(
+    commands={
+        "export": Settable({"source": False, "out": False, "trust_pickle": False}),
+        "batch-predict": Settable({"keep": True, "out": False}),
+        "features": Settable(commands={"push": Settable({"dead_letter": False})}),
+        "bench": Settable({"slo_ms": False}, {"advise": Settable({"active_share": False})}),
+    }
+)
 
 
 def test_settings_become_defaults_by_parameter(tmp_path: Path) -> None:
@@ -30,7 +33,16 @@ def test_what_can_be_repeated_takes_a_list(tmp_path: Path) -> None:
     assert read_settings(OPTIONS, path) == {"batch-predict": {"keep": ["id", "7"]}}
 
 
+def test_further_commands_have_tables_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "mlkit.toml"
+    path.write_text('[bench]\nslo-ms = 20\n[bench.advise]\nactive-share = "2%"\n')
+    assert read_settings(OPTIONS, path) == {"bench": {"slo_ms": "20", "advise": {"active_share": "2%"}}}
+
+
 BAD = [
+    ("[bench]\nadvise = 1\n", "'bench.advise' is no table"),
+    ("[bench.advice]\n", r"no setting of \[bench\] is called 'advice'.*did you mean 'advise'"),
+    ("[bench.advise]\nslo-ms = 1\n", r"no setting of \[bench.advise\] is called 'slo-ms'"),
     ("[export]\nout = [1]\n", "out takes one value"),
     ("[export\n", "cannot be read"),
     ("[exprot]\nout = 1\n", "no command is called 'exprot'.*did you mean 'export'"),

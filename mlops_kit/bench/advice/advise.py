@@ -131,6 +131,11 @@ def _notes(result: BenchResult, workload: Workload, basis: Basis) -> Iterator[st
     if result.is_quick:
         yield "it rests on a quick run, measured once: measure longer before it costs money"
     store, door = basis.store, basis.door
+    if result.machine.cores > 1:
+        yield (
+            f"a server was measured with one worker, and look-ups with one client; a batch job uses all "
+            f"{result.machine.cores} cores"
+        )
     if store is None:
         yield "without batch and cache: the bench has measured no store (--mode batch,lookup)"
     else:

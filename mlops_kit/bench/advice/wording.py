@@ -36,8 +36,7 @@ def verdict(advice: Advice) -> str:
         return f"None of the measured modes gives what is needed: {problems}.{told}"
     best, *others = advice.options
     compared = "; ".join(_compared(best, other) for other in others)
-    close = " It is close." if advice.close else ""
-    return f"{DO[advice.choice]}.{close}" + (f" {compared[0].upper()}{compared[1:]}." if compared else "")
+    return f"{DO[advice.choice]}." + (f" {compared[0].upper()}{compared[1:]}." if compared else "")
 
 
 def _compared(best: Option, other: Option) -> str:
@@ -100,8 +99,12 @@ def inputs(advice: Advice) -> Iterator[tuple[str, str, str]]:
     )
     yield "w", "what the store charges for writing it", _million(unit.write)
     yield "g", "keeping it until the next refresh", _million(unit.keep)
-    yield "l", f"one look-up, at {_rate(given.lookups_per_s)}", _million(unit.lookup)
-    yield "o", f"one prediction when asked, at {_rate(given.predictions_per_s)}", _million(unit.online)
+    yield "l", f"one look-up, at {_rate(given.lookups_per_s)} by one client", _million(unit.lookup)
+    yield (
+        "o",
+        f"one prediction when asked, at {_rate(given.predictions_per_s)} by one worker",
+        _million(unit.online),
+    )
 
 
 def _million(cost: float) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from mlops_kit.bench.comparison.machines import differences, version_changes
@@ -20,7 +21,7 @@ Cases = dict[tuple[str, str], Measurement]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`metric`: "rate", "p50", "p90" or "p99"; rates are per second, latencies seconds."""
+    """`metric`: "rate", "p50", "p90", "p99" or "memory"; rates are per second, latencies seconds, memory bytes."""
 
     mode: str
     scenario: str
@@ -82,12 +83,14 @@ def _pairs(
     """Case, metric, and the samples of both."""
     olds, news = ([_cases(result) for result in results] for results in (before, after))
     has_same_objective = len({result.slo_s for result in (*before, *after)}) == 1
+    # A server goes through all of its scenarios, and its peak is the last one's.
+    heaviest = set(dict(iter(olds[0])).items())
     for case in olds[0]:
         if not all(case in cases for cases in (*olds, *news)):
             continue
         if case[1] == "server" and not has_same_objective:
             continue
-        for metric in ("rate", "p50", SLOWEST.get(case[1], "")):
+        for metric in ("rate", "p50", SLOWEST.get(case[1], ""), "memory" if case in heaviest else ""):
             sides = [[_metric(cases[case], metric) for cases in side] for side in (olds, news)]
             if metric and all(sides[0]) and all(sides[1]):
                 old, new = (_samples([each for each in side if each]) for side in sides)
@@ -101,9 +104,21 @@ def _cases(result: BenchResult) -> Cases:
 def _metric(measurement: Measurement, metric: str) -> Estimate | None:
     if metric == "rate":
         return measurement.rate
+    if metric == "memory":
+        return _memory(measurement)
     if measurement.scenario not in SLOWEST or measurement.latency is None:
         return None
     return measurement.latency.percentiles.get(metric)
+
+
+def _are_in_turns(before: Sequence[BenchResult], after: Sequence[BenchResult]) -> bool:
+    olds, news = (sorted(result.started_at for result in results) for results in (before, after))
+    return olds[0] < news[-1] and news[0] < olds[-1]
+
+
+def _memory(measurement: Measurement) -> Estimate | None:
+    peaks = sorted(map(float, measurement.peak_memory_samples))
+    return Estimate(median(peaks), peaks[0], peaks[-1], tuple(peaks)) if peaks else None
 
 
 def _samples(estimates: Sequence[Estimate]) -> list[float]:
@@ -123,6 +138,11 @@ def _other_notes(before: Sequence[BenchResult], after: Sequence[BenchResult]) ->
         yield (
             "one run of each: what changed on the machine between them counts as a difference. Better: several of "
             "each, in turns, in two folders"
+        )
+    elif not _are_in_turns(before, after):
+        yield (
+            "the one was measured before the other, and not in turns: what changed on the machine between them "
+            "counts as a difference"
         )
     for case in sorted(_cases(old).keys() ^ _cases(new).keys()):
         yield f"{', '.join(case)}: only in the {'first' if case in _cases(old) else 'second'}"

@@ -5,7 +5,7 @@ from collections import Counter
 
 from mlops_kit.bench.comparison.compare import Comparison, Difference
 from mlops_kit.bench.comparison.significance import BETTER, SAME, UNCLEAR, WORSE
-from mlops_kit.bench.figures import figure, percent, seconds
+from mlops_kit.bench.figures import figure, percent, seconds, size
 
 HEADS = ("mode", "scenario", "of", "before", "after", "change", "interval", "verdict")
 
@@ -13,7 +13,7 @@ HEADS = ("mode", "scenario", "of", "before", "after", "change", "interval", "ver
 def describe(difference: Difference) -> tuple[str, ...]:
     """Cells."""
     change = difference.change
-    told = seconds if difference.metric != "rate" else lambda rate: f"{figure(rate)}/s"
+    told = {"rate": lambda rate: f"{figure(rate)}/s", "memory": size}.get(difference.metric, seconds)
     has_interval = change.low is not None and change.high is not None
     return (
         difference.mode,

@@ -4,6 +4,7 @@ Both end when this process does, however it ends: they see that nobody holds the
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ def _run_loads(pipe: Pipe) -> None:
         except EOFError:
             return
         try:
-            pipe.send(_run_on_fast_loop(Client(target, load)))
+            pipe.send(_run_on_fast_loop(Client(target, load), pipe))
         except Exception as error:  # noqa: BLE001 - the edge: it is raised anew in the other process
             pipe.send(error)
 
@@ -101,9 +102,17 @@ def _serve_nothing(pipe: Pipe) -> None:
         runner.run(serve())
 
 
-def _run_on_fast_loop(client: Client) -> LoadResult:
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(client.run())
+def _run_on_fast_loop(client: Client, pipe: Pipe) -> LoadResult:
+    async def run() -> LoadResult:
+        # While a load runs, nothing comes but the end.
+        asyncio.get_running_loop().add_reader(pipe.fileno(), os._exit, 1)
+        return await client.run()
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(run())
+    finally:
+        os.set_blocking(pipe.fileno(), True)  # uvloop has changed that
 
 
 def _loop_factory() -> Callable[[], Any] | None:

@@ -7,7 +7,7 @@ import polars as pl
 
 from mlops_kit.bench.answers import read_records
 from mlops_kit.bench.interface import OFFLINE, Scored, Subject
-from mlops_kit.bench.publishing import FIRST_ROWS, Publishing
+from mlops_kit.bench.publishing import Publishing
 from mlops_kit.schema import Columns
 
 
@@ -30,9 +30,12 @@ class Batch:
     def __init__(self, subject: Subject, publishing: Publishing) -> None:
         self._subject, self._publishing = subject, publishing
 
+    def await_ready(self) -> None:
+        """It always is."""
+
     def answers(self) -> Columns:
         """Published and read again."""
-        self._publishing.publish(FIRST_ROWS)
+        self._publishing.publish_first()
         frame = pl.read_parquet(self._subject.folder / "predictions" / "current" / "*.parquet")
         asked = frame.sort(self._publishing.key).head(len(self._subject.asked))
         return read_records(asked.to_dicts(), self._subject.signature.outputs)

@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from mlops_kit.bench.interface import Subject
 from mlops_kit.bench.stored_answers import Lookups
@@ -31,7 +33,7 @@ def open_mode(subject: Subject) -> Iterator[Lookups]:
             "--redis has ?table=", "the bench makes a table of its own, and removes it", "leave it out"
         )
     table = f"mlkit_bench_{uuid.uuid4().hex}"
-    output = f"{subject.redis}{'&' if '?' in subject.redis else '?'}table={table}&grace_s=1"
+    output = _with_options(subject.redis, table=table, grace_s="1")
     address = resolve_address(output)
     client = connect(address, address.password or subject.password)
 
@@ -47,3 +49,12 @@ def open_mode(subject: Subject) -> Iterator[Lookups]:
             for first in range(0, len(names), KEYS_AT_ONCE):
                 client.unlink(*names[first : first + KEYS_AT_ONCE])
         client.close()
+
+
+def _with_options(url: str, **more: str) -> str:
+    """The file of certificates is found from every folder: the commands that publish run in another."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query)) | more
+    if "ca" in options:
+        options["ca"] = str(Path(options["ca"]).absolute())
+    return parts._replace(query=urlencode(options)).geturl()

@@ -5,14 +5,15 @@ All columns are one matrix where they have the same dtype, and a tensor each whe
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import polars as pl
 
+from mlops_kit.bench.asked_server import AskedServer, lacks_server
 from mlops_kit.bench.commands import MODEL, BenchedServer, served
-from mlops_kit.bench.interface import MULTI_STREAM, SERVER, SINGLE_STREAM, StageSums, Subject
+from mlops_kit.bench.interface import Subject
 from mlops_kit.bench.load.grpc import GrpcTarget
 from mlops_kit.errors import StoreError
 from mlops_kit.frames import columns_of, join_rows
@@ -29,52 +30,33 @@ MATRIX = "all columns"
 Ask: TypeAlias = "Callable[..., ModelInferResponse]"
 
 
-def why_not(_subject: Subject) -> str:
-    """Whether the packages of `mlkit serve` are there."""
-    return "" if find_spec("uvicorn") and find_spec("jh2") else "needs pip install 'mlops-kit[serve]'"
+why_not = lacks_server
 
 
 @contextmanager
-def open_mode(subject: Subject) -> Iterator["OnlineGrpc"]:
+def open_mode(subject: Subject) -> Iterator[AskedServer]:
     """With a server of its own."""
-    with served(subject.command, subject.bundle) as server:
-        yield OnlineGrpc(subject, server)
+    with served(subject) as server:
+        yield AskedServer(server, partial(_ask, subject, server), partial(_aim, subject, server))
 
 
-class OnlineGrpc:
-    """One server with one worker."""
+def _ask(subject: Subject, server: BenchedServer) -> Columns:
+    """By grpcio, another client than the one that measures."""
+    import grpc
 
-    scenarios = (SINGLE_STREAM, MULTI_STREAM, SERVER)
+    from mlops_kit.modes.online.grpc.proto.messages import ModelInferResponse
 
-    def __init__(self, subject: Subject, server: BenchedServer) -> None:
-        self._subject, self._server = subject, server
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        ask: Ask = channel.unary_unary(PATH, response_deserializer=ModelInferResponse.FromString)
+        requests = _requests(subject.asked, subject.signature, 1)
+        try:
+            return join_rows([_read(ask(request, timeout=TIMEOUT_S)) for request in requests])
+        except grpc.RpcError as error:
+            raise StoreError("mlkit serve answers with an error over gRPC", str(error)) from error
 
-    def answers(self) -> Columns:
-        """One call for each row, by grpcio."""
-        import grpc
 
-        from mlops_kit.modes.online.grpc.proto.messages import ModelInferResponse
-
-        with grpc.insecure_channel(f"127.0.0.1:{self._server.grpc_port}") as channel:
-            ask: Ask = channel.unary_unary(PATH, response_deserializer=ModelInferResponse.FromString)
-            requests = _requests(self._subject.asked, self._subject.signature, 1)
-            try:
-                return join_rows([_read(ask(request, timeout=TIMEOUT_S)) for request in requests])
-            except grpc.RpcError as error:
-                raise StoreError("mlkit serve answers with an error over gRPC", str(error)) from error
-
-    def target(self, rows: int) -> GrpcTarget:
-        """So many rows in each call."""
-        requests = tuple(_requests(self._subject.asked, self._subject.signature, rows))
-        return GrpcTarget(self._server.grpc_port, PATH, requests)
-
-    def stage_sums(self) -> StageSums:
-        """From the server's metrics."""
-        return self._server.stage_sums()
-
-    def peak_memory(self) -> int | None:
-        """Of the server."""
-        return self._server.peak_memory()
+def _aim(subject: Subject, server: BenchedServer, rows: int) -> GrpcTarget:
+    return GrpcTarget(server.grpc_port, PATH, tuple(_requests(subject.asked, subject.signature, rows)))
 
 
 def _requests(frame: pl.DataFrame, signature: Signature, rows: int) -> Iterator[bytes]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mlops_kit.bench.advice import wording
 from mlops_kit.bench.advice.advise import Advice
-from mlops_kit.bench.report.rows import HEADS, collect_notes, describe_parity, measurement_cells
+from mlops_kit.bench.report.notes import collect_notes
+from mlops_kit.bench.report.rows import HEADS, describe_parity, measurement_cells
 from mlops_kit.bench.results import BenchResult
 
 
@@ -17,7 +18,7 @@ def render_markdown(result: BenchResult, advice: Advice | None = None) -> str:
         _table(HEADS, (measurement_cells(each, result.price_per_hour) for each in result.measurements)),
         _escaped(describe_parity(result)),
         *(_advice(advice) if advice else ()),
-        "\n".join(f"- {_escaped(note)} ({_escaped(cases)})" for note, cases in collect_notes(result).items()),
+        "\n".join(f"- {_escaped(note)}" for note in collect_notes(result)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

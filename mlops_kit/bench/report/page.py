@@ -9,14 +9,12 @@ from mlops_kit.bench.figures import seconds
 from mlops_kit.bench.report.advice_section import advice_section
 from mlops_kit.bench.report.chart_sections import chart_sections
 from mlops_kit.bench.report.markup import Element, element, write_html
-from mlops_kit.bench.report.rows import HEADS, collect_notes, describe_parity, measurement_cells
+from mlops_kit.bench.report.notes import QUICK, collect_notes
+from mlops_kit.bench.report.rows import HEADS, describe_parity, measurement_cells
 from mlops_kit.bench.report.table import table
 from mlops_kit.bench.results import BenchResult
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-BUSY_LOAD = 0.3
-"""Of the cores, in the minute before."""
-
 CLAIMS = (
     "A percentile is there only if every repetition has enough requests for it: 44 for p90, 459 for p99, 4,603 "
     "for p99.9. An interval covers 95 % of what resampled repetitions give, and says nothing of other days.",
@@ -49,8 +47,7 @@ def _head_of_page(result: BenchResult, name: str) -> Iterator[Element]:
     yield element("h1", f"Bench of {name}")
     yield element("p", f"{result.digest} · {result.started_at} · took {seconds(result.seconds)}", class_="faint")
     if result.is_quick:
-        text = "A first picture: everything was measured once, and briefly. Differences of a fifth mean nothing."
-        yield element("p", text, class_="close")
+        yield element("p", _sentence(QUICK), class_="close")
     is_wrong = any(result.parity.mismatches.values())
     yield element("p", describe_parity(result), class_="verdict bad" if is_wrong else "verdict good")
 
@@ -62,19 +59,19 @@ def _modes(result: BenchResult) -> Iterator[Element]:
     text = (
         f"The rate of server is the largest at which 99 % are answered within {seconds(result.slo_s)}. Cost is of "
         f"a million predictions or look-ups on a machine for {result.price_per_hour:g} per hour that is busy all "
-        "the time."
+        "the time. Servers have one worker, look-ups one client; a batch job uses every core."
     )
     yield element("p", text, class_="faint")
 
 
 def _claims(result: BenchResult) -> Iterator[Element]:
     yield element("h2", "What may be claimed")
-    notes = [f"{note} ({cases})" for note, cases in collect_notes(result).items()]
-    load = result.machine.load_average
-    if load is not None and load > BUSY_LOAD * result.machine.cores:
-        notes.insert(0, f"The machine was busy with something else before: a load of {load:.1f}.")
-    items = [element("li", text[0].upper() + text[1:]) for text in (*notes, *CLAIMS)]
-    yield element("ul", *items, class_="notes")
+    notes = [_sentence(note) for note in collect_notes(result) if note != QUICK]
+    yield element("ul", *(element("li", text) for text in (*notes, *CLAIMS)), class_="notes")
+
+
+def _sentence(note: str) -> str:
+    return f"{note[0].upper()}{note[1:]}."
 
 
 def _machine(result: BenchResult) -> Iterator[Element]:

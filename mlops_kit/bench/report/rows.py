@@ -35,16 +35,6 @@ def cost_per_million(measurement: Measurement, price_per_hour: float) -> float |
     return price_per_hour / 3600 / measurement.rate.value * 1e6
 
 
-def collect_notes(result: BenchResult) -> dict[str, str]:
-    """Note → of which measurements."""
-    cases: dict[str, list[str]] = {}
-    for measurement in result.measurements:
-        for note in measurement.notes:
-            cases.setdefault(note, []).append(f"{measurement.mode}, {measurement.scenario}")
-    every = len(result.measurements)
-    return {note: "all" if len(found) == every else "; ".join(found) for note, found in cases.items()}
-
-
 def describe_parity(result: BenchResult) -> str:
     """Whether all modes answered alike."""
     parity = result.parity
@@ -52,7 +42,8 @@ def describe_parity(result: BenchResult) -> str:
     if not parity.modes:
         return "Answers were not compared."
     if not wrong:
-        modes = "The one mode answers" if len(parity.modes) == 1 else f"All {len(parity.modes)} modes answer"
+        named = {1: "The one mode answers", 2: "Both modes answer"}
+        modes = named.get(len(parity.modes), f"All {len(parity.modes)} modes answer")
         return f"{modes} as the model does, bit for bit, for {parity.rows:,} rows."
     counts = ", ".join(f"{count:,} of {mode}" for mode, count in wrong.items())
     return f"Modes do not answer as the model does: of {parity.rows:,} rows, {counts} differ. {parity.first}"

@@ -24,9 +24,9 @@ class ClosedScenario:
 
     def measure(self, repetition: int) -> Repetition:  # noqa: ARG002 - each is like the other
         """As long as is planned, or as it takes for the percentile."""
-        warm = warm_up(self._client, self._target)
+        warm = warm_up(self._client, self._target, self._plan.warm_up_s)
         least = least_requests(PERCENTILES[self.percentile or "p50"])
-        seconds = self._plan.prolonged(self._plan.closed_s, SPARE * least * warm.median_s)
+        seconds = self._plan.prolonged(self._plan.closed_s, SPARE * least * warm.request_s)
         before = self._mode.stage_sums()
         load = self._client.run(self._target, Closed(1, seconds))
         return Repetition(

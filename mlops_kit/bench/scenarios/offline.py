@@ -20,5 +20,5 @@ class OfflineScenario:
             rate=scored.rows / scored.seconds,
             peak_memory_bytes=scored.peak_memory_bytes,
             stored_bytes_per_row=scored.stored_bytes_per_row,
-            notes=scored.notes,
+            start_s=scored.start_s,
         )

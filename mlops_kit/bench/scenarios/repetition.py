@@ -22,6 +22,7 @@ class Repetition:
     points: tuple[Point, ...] = ()
     peak_memory_bytes: int | None = None
     stored_bytes_per_row: float | None = None
+    start_s: float | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -37,7 +37,7 @@ class ServerScenario:
 
     def measure(self, repetition: int) -> Repetition:
         """Every rate that is tried becomes a point."""
-        warm = warm_up(self._client, self._target)
+        warm = warm_up(self._client, self._target, self._plan.warm_up_s)
         tried = _Tried(self, seed=1000 * repetition)
         start = self._start or 0.5 / warm.median_s
         found = largest_rate(tried.meets, start, self._factor, self._plan.resolution) if start else 0.0

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mlops_kit.bench.advice.advise import Advice, advise
-from mlops_kit.bench.advice.wording import break_even, traffic, verdict
+from mlops_kit.bench.advice.wording import break_even, inputs, traffic, verdict
 from mlops_kit.bench.advice.workload import Workload
 from mlops_kit.bench.results import BenchResult
 from mlops_kit.errors import UsageError
@@ -192,6 +192,12 @@ def test_a_choice_that_more_workers_would_change_is_called_close() -> None:
     (reason,) = advise(two_cores, workload(active_share=0.2)).close
     assert "each of the 4 cores" in reason
     assert reason.endswith("online would be the cheapest")
+
+
+def test_it_says_that_servers_had_one_worker() -> None:
+    assert any("one worker" in note for note in advise(replace(USUAL, machine=machine(cores=4)), workload()).notes)
+    meanings = [meaning for _, meaning, _ in inputs(advise(USUAL, workload()))]
+    assert "one prediction when asked, at 1,000/s by one worker" in meanings
 
 
 def test_the_fastest_server_and_the_cheapest_store_are_taken() -> None:

@@ -58,6 +58,26 @@ def test_a_planted_regression_is_found_and_nothing_else(changes: dict[str, float
     assert compare_results([bench(**changes)], [bench()]).regressions == ()
 
 
+def weighing(batch: tuple[int, ...], server: tuple[int, ...]) -> BenchResult:
+    return result(
+        measured("batch", "offline", *near(100), peak_memory_samples=batch),
+        measured("online-rest", "single-stream", *near(100), peak_memory_samples=(1,)),
+        measured("online-rest", "server", *near(100), peak_memory_samples=server),
+    )
+
+
+def test_more_memory_is_worse_and_a_server_has_one_peak() -> None:
+    before, after = weighing((100, 101, 99), (100,)), weighing((120, 121, 119), (120,))
+    once = verdicts(compare_results([before], [after]))
+    assert {name: verdict for name, verdict in once.items() if "memory" in name} == {
+        "batch offline memory": "worse",
+        "online-rest server memory": "unclear",
+    }
+    in_turns = verdicts(compare_results([before] * 3, [after] * 3))
+    assert in_turns["online-rest server memory"] == "worse"
+    assert verdicts(compare_results([after] * 3, [before] * 3))["online-rest server memory"] == "better"
+
+
 def test_a_regression_within_the_threshold_is_none() -> None:
     assert compare_results([bench()], [bench(rate=850.0)], threshold=0.2).regressions == ()
 
@@ -85,6 +105,18 @@ def test_of_several_runs_each_is_one_repetition() -> None:
     after = [bench(rate=rate) for rate in (790.0, 1050.0, 900.0)]
     assert compare_results(before[:1], after[:1]).regressions
     assert not compare_results(before, after).regressions
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "in_turns"),
+    [("13", "24", True), ("14", "23", True), ("12", "34", False), ("34", "12", False)],
+)
+def test_runs_that_were_not_in_turns_are_told(before: str, after: str, in_turns: bool) -> None:
+    sides = [
+        [bench(started_at=f"2026-11-21T22:0{minute}:00+00:00") for minute in side] for side in (before, after)
+    ]
+    notes = compare_results(*sides).notes
+    assert any("not in turns" in note for note in notes) != in_turns
 
 
 def test_quick_runs_have_no_verdict() -> None:
