@@ -52,8 +52,9 @@ class PublishedTable:
 
 
 def publish_table(source: TableSource, features: FeatureSet, store: Store, filling: Filling) -> PublishedTable:
-    """Write the rows that questions from the time wanted on may ask for, and switch to them. Of several rows with one
-    key and `valid_from`, the last one counts, as in a join.
+    """Write the rows that questions from the time wanted on may ask for, and switch to them.
+
+    Of several rows with one key and `valid_from`, the last one counts, as in a join.
 
     Raises InputError for a table without time that has two rows for one key, or other columns than its definition.
     """

@@ -207,6 +207,10 @@ WRONG = {
     "a hop longer than its window": (_window("1h", hop="2h"), "it is longer than its window"),
     "too many hops": (_window("30d", hop="1m"), "43,200 hops for each key, and 10,000 are the most"),
     "a wrong condition": (_window("1h", where="dep_delay > 'x'"), "is wrong at character 13"),
+    "a time in a condition": (
+        _window("1h", where="dep_delay > 0 and departed_at is null"),
+        "is wrong at character 19. 'departed_at' is Datetime(",
+    ),
     "an unknown column in a condition": (_window("1h", where="carier = 'B6'"), "did you mean 'carrier'"),
     "an unknown key": (_events(key="orgin"), "did you mean 'origin'"),
     "a key of floats": (_events(key="dep_delay"), "floats are hardly ever equal"),

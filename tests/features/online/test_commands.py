@@ -2,6 +2,7 @@ import json
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -115,6 +116,20 @@ def test_a_store_is_filled_kept_fresh_and_shows_a_vector(
     assert document["features"]["n_1h"]["value"] == 0
     assert document["applied"] == {"departures": int((flights(2000)["origin"] == "JFK").arg_true()[-1])}
     assert states_of(definition, uri) == undisturbed(definition, flights(2000))
+
+
+def test_history_that_is_too_old_to_matter_is_passed_over_without_importing_pandas(
+    definition: Path, uri: str
+) -> None:
+    words = ["features", "materialize", str(definition), "--store", uri]
+    command = [sys.executable, "-X", "importtime", *COMMAND[1:], *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith(
+        "departures: 0 of 1,000 events applied, 1,000 too old to matter; up to number 999\n"
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "polars" in imported
+    assert "pandas" not in imported
 
 
 def test_a_key_that_nobody_knows_has_defaults_and_is_said_to_be_missing(
