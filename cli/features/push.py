@@ -1,8 +1,8 @@
 """`mlkit features push`: events into the state of windows."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,6 +13,8 @@ from ..options import option, refuse_passwords
 from .definition import STORE, need_kernel, opened_store, read_features
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlops_kit.features.definition.feature_set import EventSource, FeatureSet
     from mlops_kit.features.online.push_run import PushTotals
 
@@ -43,6 +45,7 @@ def push(
     refuse_passwords(context, "store")
     need_kernel("push")
     from mlops_kit.features.layout import compile_layout
+    from mlops_kit.features.online.dead_letters import DeadLetters
     from mlops_kit.features.online.event_files import open_events, read_events
     from mlops_kit.features.online.past import columns_in_use
     from mlops_kit.features.online.push_run import push_batches
@@ -61,43 +64,25 @@ def push(
         first = pusher.acknowledged + 1 if first_sequence is None else first_sequence
         if not found.sequence:
             console.note(f"the first of these events is number {first}")
-        letters = _DeadLetters(stack.enter_context(_append(dead_letter)) if dead_letter else None)
+        bury = stack.enter_context(closing(DeadLetters(dead_letter))).bury if dead_letter else _forget
         batches = read_events(stream, found, columns_in_use(found, layout), batch)
-        totals = push_batches(pusher, found, batches, first, letters.bury, _Reporting(letters, json=json).on_batch)
-    _show(totals, letters.is_kept, json=json)
+        totals = push_batches(pusher, found, batches, first, bury, _reporter(json=json))
+    _show(totals, dead_letter is not None, json=json)
 
 
-class _DeadLetters:
-    """The file of them, if one is wanted."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.is_kept = file is not None
-
-    def bury(self, letter: Any) -> None:
-        if self._file:
-            from mlops_kit.features.online.push_run import write_letter
-
-            write_letter(self._file, letter)
-
-    def flush(self) -> None:
-        if self._file:
-            self._file.flush()
+def _forget(_letters: object) -> None:
+    """There is no file for them."""
 
 
-class _Reporting:
-    """Says how far it is, after the dead letters of a batch are out."""
-
-    def __init__(self, letters: _DeadLetters, *, json: bool) -> None:
-        self._letters, self._json = letters, json
-
-    def on_batch(self, totals: "PushTotals") -> None:
-        self._letters.flush()
-        if self._json:
+def _reporter(*, json: bool) -> "Callable[[PushTotals], None]":
+    def on_batch(totals: "PushTotals") -> None:
+        if json:
             _print_json_line(totals)
         else:
             console.print_line(str(totals.acknowledged))
         console.flush()
+
+    return on_batch
 
 
 def _source(features: "FeatureSet", name: str) -> "EventSource":
@@ -106,15 +91,6 @@ def _source(features: "FeatureSet", name: str) -> "EventSource":
         fix = suggestion([name], names) or "name one of them"
         raise UsageError(f"there is no source of events {name!r}", f"there are {listed(names)}", fix)
     return features.events[names.index(name)]
-
-
-def _append(path: Path) -> Any:
-    try:
-        return path.open("ab")
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written", error.strerror or str(error), "check --dead-letter"
-        ) from error
 
 
 def _print_json_line(totals: "PushTotals") -> None:
