@@ -13,9 +13,10 @@ from ..options import option, refuse_passwords
 from .definition import STORE, need_kernel, opened_store, read_features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mlops_kit.features.definition.feature_set import EventSource, FeatureSet
+    from mlops_kit.features.online.dead_letters import Letter
     from mlops_kit.features.online.push_run import PushTotals
 
 
@@ -64,14 +65,21 @@ def push(
         first = pusher.acknowledged + 1 if first_sequence is None else first_sequence
         if not found.sequence:
             console.note(f"the first of these events is number {first}")
-        bury = stack.enter_context(closing(DeadLetters(dead_letter))).bury if dead_letter else _forget
+        unkept = _Unkept()
+        bury = stack.enter_context(closing(DeadLetters(dead_letter))).bury if dead_letter else unkept.bury
         batches = read_events(stream, found, columns_in_use(found, layout), batch)
         totals = push_batches(pusher, found, batches, first, bury, _reporter(json=json))
-    _show(totals, dead_letter is not None, json=json)
+    _show(totals, unkept.reason, json=json)
 
 
-def _forget(_letters: object) -> None:
-    """There is no file for them."""
+class _Unkept:
+    """Letters that there is no file for, but for the first reason."""
+
+    reason = ""
+
+    def bury(self, letters: "Iterable[Letter]") -> None:
+        for letter in letters:
+            self.reason = self.reason or letter["reason"]
 
 
 def _reporter(*, json: bool) -> "Callable[[PushTotals], None]":
@@ -99,10 +107,10 @@ def _print_json_line(totals: "PushTotals") -> None:
     console.print_line(orjson.dumps(totals).decode())
 
 
-def _show(totals: "PushTotals", has_letters: bool, *, json: bool) -> None:
+def _show(totals: "PushTotals", unkept: str, *, json: bool) -> None:
     others = {"known before": totals.repeated, "too late": totals.late, "refused": totals.refused}
     aside = "".join(f", {count:,} {why}" for why, count in others.items() if count)
     if not json:
         console.note(f"{totals.applied:,} of {totals.events:,} events applied{aside}")
-    if totals.late + totals.refused and not has_letters:
-        console.note("add --dead-letter FILE to keep those that do not count, with the reason")
+    if unkept:
+        console.note(f"the first of those that do not count: {unkept}; --dead-letter FILE keeps them all")

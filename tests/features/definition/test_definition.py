@@ -279,6 +279,13 @@ def test_a_mistake_is_refused_where_it_is_written(define: Call, message: str) ->
     assert message in str(caught.value)
 
 
+def test_a_history_that_is_no_parquet_is_to_be_converted(flights: Path) -> None:
+    (flights / "departures.csv").write_text("origin,departed_at\nJFK,2013-01-01\n")
+    with pytest.raises(InputError, match=r"departures\.csv: cannot be read") as raised:
+        departures(history="departures.csv")
+    assert raised.value.fix == "convert it: histories and tables are Parquet"
+
+
 def test_a_damaged_history_is_refused(flights: Path) -> None:
     (flights / "departures" / "2014.parquet").write_bytes(b"PAR1 nothing PAR1")
     with pytest.raises(InputError, match=r"departures/2014\.parquet: cannot be read"):
