@@ -245,7 +245,7 @@ def test_events_that_do_not_count_are_dead_letters_with_their_number_and_reason(
 def test_without_a_file_for_dead_letters_the_first_reason_is_said(
     run: Callable[..., tuple[str, str]], definition: Path, uri: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "events.csv").write_text("origin,at\nJFK,2023-11-15\n")
+    (tmp_path / "events.csv").write_text("origin,at\n[]\n")
     _, err = run(*push_words(definition, uri, tmp_path / "events.csv"))
     assert "0 of 2 events applied, 2 refused\nthe first of those that do not count: not valid JSON" in err
     assert err.endswith("--dead-letter FILE keeps them all\n")
