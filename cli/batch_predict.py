@@ -38,7 +38,9 @@ def batch_predict(
     ),
     where: str = option("", help="Predict only the rows that meet this SQL condition."),
     sql: str = option("", help="Predict the rows of this query: in INPUT's database, or without INPUT in DuckDB."),
-    memory: str = option("512MB", help="Memory that DuckDB may take for a query, before it spills to disk."),
+    memory: str = option(
+        "512MB", help="Memory that DuckDB's query, and features, may take before they spill to disk."
+    ),
     time: str | None = option(
         None, help="The column of each row's time, for features. Default: the only one of timestamps."
     ),
@@ -85,7 +87,7 @@ def batch_predict(
         sql = sql if "sql" in typed or "input" not in typed else ""
     threads = None if engine == SPARK and "threads" not in typed else threads
     _require(BUNDLE=bundle, INPUT=input or sql, **{"--out": out})
-    _refuse_unheeded(typed, engine, is_duckdb=input.startswith("duckdb:") or bool(sql and not input))
+    _refuse_unheeded(typed, engine)
     if out == "-" and "json" in typed:
         raise UsageError("--json and --out - both write to stdout", fix="leave out one of them")
     job = BatchJob(
@@ -109,11 +111,9 @@ def _is_rollback(typed: Set[str]) -> bool:
     return not others
 
 
-def _refuse_unheeded(typed: Set[str], engine: str, *, is_duckdb: bool) -> None:
+def _refuse_unheeded(typed: Set[str], engine: str) -> None:
     if "master" in typed and engine != SPARK:
         raise UsageError("--master is for Spark", f"the engine is {engine}", "add --engine spark")
-    if "memory" in typed and not is_duckdb:
-        raise UsageError("--memory is for DuckDB", "it carries out no query here", "leave it out")
 
 
 def _require(**values: str) -> None:

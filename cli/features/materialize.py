@@ -61,13 +61,12 @@ def _show(done: "Materialized") -> None:
 
 
 def _summary(filled: "Filled") -> str:
+    reach = f"; up to number {filled.last}" if filled.last >= 0 else ""
     if not filled.rows:
-        return f"{filled.source}: nothing new, up to number {filled.last}"
+        return f"{filled.source}: nothing new{reach}"
     others = {"pushed before": filled.repeated, "too old to matter": filled.left_out, "too late": filled.late}
     aside = "".join(f", {count:,} {why}" for why, count in others.items() if count)
-    return (
-        f"{filled.source}: {filled.applied:,} of {filled.rows:,} events applied{aside}; up to number {filled.last}"
-    )
+    return f"{filled.source}: {filled.applied:,} of {filled.rows:,} events applied{aside}{reach}"
 
 
 def _note_refused(source: str, refused: dict[str, int]) -> None:

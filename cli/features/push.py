@@ -1,8 +1,8 @@
 """`mlkit features push`: events into the state of windows."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,7 +13,10 @@ from ..options import option, refuse_passwords
 from .definition import STORE, need_kernel, opened_store, read_features
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from mlops_kit.features.definition.feature_set import EventSource, FeatureSet
+    from mlops_kit.features.online.dead_letters import Letter
     from mlops_kit.features.online.push_run import PushTotals
 
 
@@ -43,6 +46,7 @@ def push(
     refuse_passwords(context, "store")
     need_kernel("push")
     from mlops_kit.features.layout import compile_layout
+    from mlops_kit.features.online.dead_letters import DeadLetters
     from mlops_kit.features.online.event_files import open_events, read_events
     from mlops_kit.features.online.past import columns_in_use
     from mlops_kit.features.online.push_run import push_batches
@@ -61,43 +65,32 @@ def push(
         first = pusher.acknowledged + 1 if first_sequence is None else first_sequence
         if not found.sequence:
             console.note(f"the first of these events is number {first}")
-        letters = _DeadLetters(stack.enter_context(_append(dead_letter)) if dead_letter else None)
+        unkept = _Unkept()
+        bury = stack.enter_context(closing(DeadLetters(dead_letter))).bury if dead_letter else unkept.bury
         batches = read_events(stream, found, columns_in_use(found, layout), batch)
-        totals = push_batches(pusher, found, batches, first, letters.bury, _Reporting(letters, json=json).on_batch)
-    _show(totals, letters.is_kept, json=json)
+        totals = push_batches(pusher, found, batches, first, bury, _reporter(json=json))
+    _show(totals, unkept.reason, json=json)
 
 
-class _DeadLetters:
-    """The file of them, if one is wanted."""
+class _Unkept:
+    """Letters that there is no file for, but for the first reason."""
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.is_kept = file is not None
+    reason = ""
 
-    def bury(self, letter: Any) -> None:
-        if self._file:
-            from mlops_kit.features.online.push_run import write_letter
-
-            write_letter(self._file, letter)
-
-    def flush(self) -> None:
-        if self._file:
-            self._file.flush()
+    def bury(self, letters: "Iterable[Letter]") -> None:
+        for letter in letters:
+            self.reason = self.reason or letter["reason"]
 
 
-class _Reporting:
-    """Says how far it is, after the dead letters of a batch are out."""
-
-    def __init__(self, letters: _DeadLetters, *, json: bool) -> None:
-        self._letters, self._json = letters, json
-
-    def on_batch(self, totals: "PushTotals") -> None:
-        self._letters.flush()
-        if self._json:
+def _reporter(*, json: bool) -> "Callable[[PushTotals], None]":
+    def on_batch(totals: "PushTotals") -> None:
+        if json:
             _print_json_line(totals)
         else:
             console.print_line(str(totals.acknowledged))
         console.flush()
+
+    return on_batch
 
 
 def _source(features: "FeatureSet", name: str) -> "EventSource":
@@ -108,25 +101,16 @@ def _source(features: "FeatureSet", name: str) -> "EventSource":
     return features.events[names.index(name)]
 
 
-def _append(path: Path) -> Any:
-    try:
-        return path.open("ab")
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written", error.strerror or str(error), "check --dead-letter"
-        ) from error
-
-
 def _print_json_line(totals: "PushTotals") -> None:
     import orjson
 
     console.print_line(orjson.dumps(totals).decode())
 
 
-def _show(totals: "PushTotals", has_letters: bool, *, json: bool) -> None:
+def _show(totals: "PushTotals", unkept: str, *, json: bool) -> None:
     others = {"known before": totals.repeated, "too late": totals.late, "refused": totals.refused}
     aside = "".join(f", {count:,} {why}" for why, count in others.items() if count)
     if not json:
         console.note(f"{totals.applied:,} of {totals.events:,} events applied{aside}")
-    if totals.late + totals.refused and not has_letters:
-        console.note("add --dead-letter FILE to keep those that do not count, with the reason")
+    if unkept:
+        console.note(f"the first of those that do not count: {unkept}; --dead-letter FILE keeps them all")

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from mlops_kit.errors import UsageError
 from mlops_kit.features.definition.feature_set import Aggregation, EventSource, Kind, WindowFeature
+from mlops_kit.features.definition.validity import check_size
 from mlops_kit.schema import Array
 
 SUM: Final = 1
@@ -42,9 +42,6 @@ NEEDS: Final[dict[Aggregation, int]] = {
 
 AGGREGATIONS: Final[tuple[Aggregation, ...]] = tuple(NEEDS)
 """An aggregation's number for the kernel is its place here."""
-
-MOST_COLUMNS, MOST_CONDITIONS = 32, 31
-"""Bits of an event's first word: which values it has, and which conditions it meets."""
 
 FORMAT: Final = 1
 """Of the bytes of a state."""
@@ -100,10 +97,10 @@ def compile_layout(source: EventSource, features: Sequence[WindowFeature]) -> La
 
     Raises UsageError if there are more columns or conditions than an event has bits for.
     """
+    check_size(source, features)
     mine = [feature for feature in features if feature.source == source.name]
     columns = tuple(sorted({feature.column for feature in mine} - {""}))
     conditions = tuple(sorted({feature.condition for feature in mine} - {""}))
-    _check_size(source, columns, conditions)
     by_name = {field.name: field.kind for field in source.fields}
     kinds = tuple(by_name[name] for name in columns)
     slots = sorted({_slot(feature, columns, conditions, kinds) for feature in mine})
@@ -153,16 +150,6 @@ def compile_layout(source: EventSource, features: Sequence[WindowFeature]) -> La
 
 _Window = tuple[int, int, int]
 """Slot, window and hop."""
-
-
-def _check_size(source: EventSource, columns: Sequence[str], conditions: Sequence[str]) -> None:
-    for found, most, what in ((columns, MOST_COLUMNS, "columns"), (conditions, MOST_CONDITIONS, "conditions")):
-        if len(found) > most:
-            raise UsageError(
-                f"the features of {source.name!r} look at {len(found)} {what}",
-                f"one source has at most {most}",
-                "define a second source on the same history, with another name",
-            )
 
 
 def _slot(

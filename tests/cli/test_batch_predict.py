@@ -104,7 +104,6 @@ def test_on_a_terminal_lines_break_between_words() -> None:
 USAGE: list[tuple[list[str], str]] = [
     (["tiny", "rows.csv", "rows.parquet", "--out", "out"], "put it into quotes"),
     (["tiny", "rows.csv", "--out", "out", "--master", "local[2]"], "--master is for Spark"),
-    (["tiny", "rows.csv", "--out", "out", "--memory", "1GB"], "--memory is for DuckDB"),
     (["tiny", "rows.csv", "--out", "out", "--rollback", "out"], "takes nothing but OUTPUT"),
     (["tiny", "rows.csv", "--out", "out", "--where", "id > 5"], "CAST(a AS DOUBLE) > 1: columns of CSV"),
     (["tiny", "rows.csv", "--out", "out", "--errors", "fial"], "--errors fail"),

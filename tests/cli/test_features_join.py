@@ -45,6 +45,13 @@ def test_a_training_set_is_written_beside_the_labels(project: Path) -> None:
     assert tree(project) == ["clicks.parquet", "features.py", "labels.parquet", "training.parquet"]
 
 
+def test_folders_that_are_missing_are_made(project: Path) -> None:
+    done = mlkit(*WORDS, "--out", "new/folder/training.parquet")
+    assert (done.returncode, done.stdout) == (0, "new/folder/training.parquet\n"), done.stderr
+    assert pl.read_parquet("new/folder/training.parquet")["clicks_1h"].to_list() == [2, 0]
+    assert tree(project)[-1] == "new/folder/training.parquet"
+
+
 def test_json_says_what_was_read_and_what_was_left_out(project: Path) -> None:
     pl.DataFrame({"user": [None, 1], "at": [1, None], "amount": [1.0, 1.0]}).write_parquet("clicks.parquet")
     done = mlkit(*WORDS, "--json")
@@ -83,7 +90,8 @@ def test_columns_of_any_type_pass_through_and_the_labels_may_be_replaced(project
     [
         (["--time", "tt"], "did you mean 't' for 'tt'?"),
         (["--out", "training.csv"], "choose a name that ends in .parquet"),
-        (["--out", "nowhere/training.parquet"], "nowhere: no such folder"),
+        (["--out", "labels.parquet/training.parquet"], "labels.parquet: not a folder"),
+        (["--out", "new/training.parquet", "--time", "tt"], "did you mean 't' for 'tt'?"),
         (["--spine", "nothing.parquet"], "nothing.parquet: no such file"),
         (["--features", "nothing.py"], "nothing.py: no such file"),
         (["--memory", "much"], "'much' is no size"),

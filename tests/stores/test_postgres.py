@@ -1,6 +1,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from mlops_kit.errors import StoreError, UsageError
 from mlops_kit.stores.interface import Store, Value, Write
+from mlops_kit.stores.postgres.statements import DESCRIBE
 from mlops_kit.stores.resolve import open_store
 from tests.servers.postgres import PASSWORD, PostgresServer
 from tests.stores.contract import scanned, value_of
@@ -64,6 +66,30 @@ def test_a_table_of_something_else_or_in_another_layout_is_refused(
     with pytest.raises(UsageError, match=r"mlkit_values.*another schema"):
         open_store(address)
     assert query("SELECT name FROM mlkit_values") == []
+
+
+def test_a_table_that_another_process_makes_at_this_moment_is_taken_for_what_it_is(
+    address: str, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question begins before there is a table, and looks for it when there is one: the server forgets that
+    there was none when it locks something.
+    """
+    slow = f"{DESCRIBE} FROM (SELECT pg_advisory_lock_shared(1), pg_relation_size('pg_ts_dict')) AS waited"
+    with (
+        closing(open_store(f"{address}?application_name=slow")) as store,
+        closing(open_store(address)) as other,
+        psycopg.connect(address) as holder,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        holder.execute("SELECT pg_advisory_lock(1)")
+        monkeypatch.setattr("mlops_kit.stores.postgres.session.DESCRIBE", slow)
+        found = pool.submit(value_of, store, b"k")
+        while query("SELECT wait_event FROM pg_stat_activity WHERE application_name = 'slow'") != [("advisory",)]:
+            assert not found.done()
+        monkeypatch.undo()
+        assert other.write("a", [Write(b"k", b"1")]) == [True]
+        holder.execute("SELECT pg_advisory_unlock(1)")
+        assert found.result() == Value(1, b"1")
 
 
 def test_a_table_that_was_dropped_is_made_again(store: Store, query: Query) -> None:

@@ -34,7 +34,9 @@ def parquet_schema(path: str) -> dict[str, pl.DataType] | None:
         return dict(pl.scan_parquet(files[-1], glob=False, hive_partitioning=False).collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
         why = str(error).split("\n", 1)[0]
-        raise InputError(f"{files[-1]}: cannot be read", why, "write the file anew") from error
+        is_parquet = files[-1].suffix.lower() in (".parquet", ".pq")
+        fix = "write the file anew" if is_parquet else "convert it: histories and tables are Parquet"
+        raise InputError(f"{files[-1]}: cannot be read", why, fix) from error
 
 
 def _is_meant(file: Path, root: Path) -> bool:

@@ -7,6 +7,7 @@ from typing import cast, get_args
 import polars as pl
 
 from mlops_kit.errors import UsageError, listed, suggestion
+from mlops_kit.features.definition.expressions import Condition, parse_condition
 from mlops_kit.features.definition.expressions.columns import kind_of
 from mlops_kit.features.definition.feature_set import Field, KeyField, Kind
 from mlops_kit.features.definition.parquet_files import parquet_schema
@@ -71,6 +72,10 @@ class SourceColumns:
             "features take numbers, texts and truth values",
             f"convert {column!r} in the files",
         )
+
+    def condition(self, text: str) -> Condition:
+        """A condition on events with these columns. Raises UsageError for what is wrong with it."""
+        return parse_condition(text, self.kinds, self.others)
 
     def _unknown(self, column: str) -> UsageError:
         return unknown_column(self.source, column, [*self.kinds, *self.others])

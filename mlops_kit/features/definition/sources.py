@@ -10,7 +10,6 @@ from typing import TypeAlias
 from mlops_kit.errors import UsageError, listed, suggestion
 from mlops_kit.features.definition.aggregations import Aggregate, kind_of_aggregate
 from mlops_kit.features.definition.durations import parse_duration
-from mlops_kit.features.definition.expressions import parse_condition
 from mlops_kit.features.definition.feature_set import (
     Default,
     EventSource,
@@ -151,7 +150,7 @@ class Events:
         window_us = parse_duration(window, "a window")
         hop_us = 0 if hop is None else parse_duration(hop, "a hop")
         check_window(window_us, hop_us)
-        condition = parse_condition(where, self.columns.kinds).text if where else ""
+        condition = self.columns.condition(where).text if where else ""
         return Window(self.source, self.columns, window_us, hop_us, condition, include_current)
 
 
@@ -160,7 +159,8 @@ class Table:
 
     - `key`, `columns`: as for `Events`.
     - `path`: Parquet: a file, a folder or a pattern.
-    - `valid_from`: the column with the time since when a row holds. Without it, a row holds always.
+    - `valid_from`: the column with the time since when a row holds; of several since the same time, the last one
+      counts. Without it, a row holds always, and a key has one.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ def check_feature_set(features: FeatureSet) -> None:
     _refuse_repeated([feature.name for feature in features.features], "features")
     for event_source in features.events:
         check_event_source(event_source)
-        _check_size(event_source, [window for window in features.windows if window.source == event_source.name])
+        check_size(event_source, features.windows)
     for table in features.tables:
         check_table_source(table)
     _check_keys(features)
@@ -73,6 +73,20 @@ def check_table_source(source: TableSource) -> None:
     _check_source(source)
     check_text(source.path, f"{source.name!r}: path")
     check_text(source.valid_from, f"{source.name!r}: valid_from")
+
+
+def check_size(source: EventSource, windows: Sequence[WindowFeature]) -> None:
+    """Raise UsageError if the features of a source look at more than an event has bits for."""
+    mine = [window for window in windows if window.source == source.name]
+    columns = {window.column for window in mine} - {""}
+    conditions = {window.condition for window in mine} - {""}
+    for found, most, what in ((columns, MOST_COLUMNS, "columns"), (conditions, MOST_CONDITIONS, "conditions")):
+        if len(found) > most:
+            raise UsageError(
+                f"the features of {source.name!r} look at {len(found)} {what}",
+                f"one source has at most {most}",
+                "define a second source on the same history, with another name",
+            )
 
 
 def check_window(window_us: int, hop_us: int) -> None:
@@ -192,18 +206,6 @@ def _check_keys(features: FeatureSet) -> None:
         if field.name in names:
             raise UsageError(
                 f"{field.name!r} is a feature and a key", "a row has one value there", "rename the feature"
-            )
-
-
-def _check_size(source: EventSource, windows: Sequence[WindowFeature]) -> None:
-    columns = {window.column for window in windows} - {""}
-    conditions = {window.condition for window in windows} - {""}
-    for found, most, what in ((columns, MOST_COLUMNS, "columns"), (conditions, MOST_CONDITIONS, "conditions")):
-        if len(found) > most:
-            raise UsageError(
-                f"the features of {source.name!r} look at {len(found)} {what}",
-                f"one source has at most {most}",
-                "define a second source on the same history, with another name",
             )
 
 

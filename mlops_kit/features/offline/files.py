@@ -40,21 +40,24 @@ class JoinJob:
 
 
 def join_file(job: JoinJob, resources: Resources) -> JoinReport:
-    """Carry out the job in a hidden folder beside `out`, which is replaced when all is done, and else stays.
+    """Carry out the job in a hidden folder near `out`, which is replaced when all is done, and else stays. Folders
+    that are missing are made then.
 
     Raises UsageError, MissingColumnsError and InputError. The folder of `resources` is not used.
     """
     if job.out.suffix.lower() not in PARQUET:
         raise UsageError(f"{job.out}: the rows are written as Parquet", fix="choose a name that ends in .parquet")
-    folder = job.out.absolute().parent
+    # On the same disk, so that it becomes `out` in one step.
+    folder = next(folder for folder in job.out.absolute().parents if folder.exists())
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", fix=f"mkdir -p {folder}")
+        raise UsageError(f"{folder}: not a folder", fix="check --out")
     report = JoinReport()
     with tempfile.TemporaryDirectory(prefix=f".{job.out.name}.", suffix=".tmp", dir=folder) as staging:
         written = Path(staging) / "rows"
         _write(job, written, replace(resources, folder=Path(staging)), report)
         with written.open("rb") as file:
             os.fsync(file.fileno())
+        job.out.parent.mkdir(parents=True, exist_ok=True)
         written.replace(job.out)
     return report
 

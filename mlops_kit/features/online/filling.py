@@ -50,7 +50,7 @@ class Filling:
 @dataclass(slots=True)
 class Filled:
     """What became of a history. `rows`: those looked at; `left_out`: too old to matter to the questions wanted;
-    `refused`: reason → rows. `last`: the highest sequence number that the state has from history. `lost_to`: up to
+    `refused`: reason → rows. `last`: the highest sequence number that history is done with. `lost_to`: up to
     which number events had been pushed that are in neither.
     """
 
@@ -131,7 +131,10 @@ class _Run:
         filled.repeated += int(fates.is_repeated.sum())
         filled.late += int(fates.is_late.sum())
         filled.applied += len(grouped.rows) - int((fates.is_repeated | fates.is_late).sum())
-        filled.last = max(filled.last, int(batch.seq.max())) if rows else filled.last
+        filled.last = max(filled.last, int(batch.seq.max(initial=-1)))
+        if not self._source.sequence:
+            # Also of rows that were not even read, so that what is pushed next gets the number after them.
+            filled.last = max(filled.last, batch.end - 1)
         self._done = self._past.record(batch.end)
         if not self._filling.is_anew:
             self._change(lambda record: self._filled_record(record, is_filling=record.is_filling))

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from mlops_kit.errors import UsageError
 from mlops_kit.features.admission import Refusals, judge_sequence
@@ -118,4 +119,5 @@ def files_of(history: History) -> tuple[File, ...]:
 
 def _nothing(history: History, columns: Sequence[str]) -> pl.DataFrame:
     schema = history.files[0][1].schema.to_arrow_schema()
-    return pl.DataFrame(schema.empty_table().select(list(columns)))
+    # Schema.empty_table imports pandas.
+    return pl.DataFrame(pa.Table.from_batches([], schema).select(list(columns)))

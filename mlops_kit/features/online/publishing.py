@@ -54,6 +54,8 @@ class PublishedTable:
 def publish_table(source: TableSource, features: FeatureSet, store: Store, filling: Filling) -> PublishedTable:
     """Write the rows that questions from the time wanted on may ask for, and switch to them.
 
+    Of several rows with one key and `valid_from`, the last one counts, as in a join.
+
     Raises InputError for a table without time that has two rows for one key, or other columns than its definition.
     """
     codec = RowCodec(fields_in_use(source, features))
@@ -101,8 +103,8 @@ def read_versions(
     if not source.valid_from:
         _refuse_doubles(source, len(codes) - len(keys))
     # A version matters if the next one of its key does not hold yet at the time asked for.
-    is_last = np.append(codes[1:] != codes[:-1], True)
-    matters = is_last | (np.append(times[1:], 0) > since_us)
+    is_last = np.append(codes[1:] != codes[:-1], True)[: len(rows)]
+    matters = is_last | (np.append(times[1:], 0)[: len(rows)] > since_us)
     first_matters = np.unique(codes, return_index=True)[1]
     has_older = ~matters[first_matters]
     rows, codes, times = rows[matters], codes[matters], times[matters]
@@ -136,7 +138,6 @@ def _valid_from(source: TableSource, frame: pl.DataFrame) -> pl.Series:
 
 
 def _refuse_doubles(source: TableSource, doubles: int) -> None:
-    """Of several rows with one key and time, the last one counts; without a time, that would be a mistake."""
     if doubles:
         raise InputError(
             f"the table {source.name!r} has {doubles:,} rows whose key another row has, too",

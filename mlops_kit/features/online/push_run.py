@@ -1,15 +1,14 @@
 """A whole stream of events into a store, batch by batch, each acknowledged before the next."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
-
-import orjson
 
 from mlops_kit.features.definition.feature_set import EventSource
+from mlops_kit.features.online.dead_letters import Letter
 from mlops_kit.features.online.event_lines import EventBatch
 from mlops_kit.features.online.past import sequence_of
-from mlops_kit.features.online.pushing import Dead, Pusher
+from mlops_kit.features.online.pushing import Bury, Dead, Pusher
+from mlops_kit.schema import Array
 
 
 @dataclass(slots=True)
@@ -31,19 +30,17 @@ def push_batches(
     source: EventSource,
     batches: Iterable[EventBatch],
     first: int,
-    bury: Callable[[Mapping[str, Any]], None],
+    bury: Callable[[Iterable[Letter]], None],
     on_batch: Callable[[PushTotals], None],
 ) -> PushTotals:
     """Push every batch. Events without a number of their own are numbered from `first` on. `bury` is given the
-    events that are in no state, before the batch is acknowledged to `on_batch`. Raises what `Pusher.push`
-    raises.
+    events that are in no state, as `Pusher.push` does, before the batch is acknowledged to `on_batch`. Raises what
+    that raises.
     """
     totals = PushTotals(pusher.acknowledged)
     for batch in batches:
         seq = sequence_of(batch.frame, source, first)
-        pushed = pusher.push(batch.frame, seq, batch.faults)
-        for dead in pushed.dead:
-            bury(_letter(source, batch, dead, int(seq[dead.row])))
+        pushed = pusher.push(batch.frame, seq, batch.faults, _burial(bury, source, batch, seq))
         first += len(batch.frame)
         totals.acknowledged = max(pushed.last, totals.acknowledged)
         totals.events += pushed.events
@@ -55,12 +52,14 @@ def push_batches(
     return totals
 
 
-def write_letter(file: BinaryIO, letter: Mapping[str, Any]) -> None:
-    """One line of NDJSON."""
-    file.write(orjson.dumps(letter, default=str, option=orjson.OPT_APPEND_NEWLINE))
+def _burial(bury: Callable[[Iterable[Letter]], None], source: EventSource, batch: EventBatch, seq: Array) -> Bury:
+    def bury_rows(dead: Sequence[Dead]) -> None:
+        bury(_letter(source, batch, one, int(seq[one.row])) for one in dead)
+
+    return bury_rows
 
 
-def _letter(source: EventSource, batch: EventBatch, dead: Dead, sequence: int) -> Mapping[str, Any]:
+def _letter(source: EventSource, batch: EventBatch, dead: Dead, sequence: int) -> Letter:
     return {
         "source": source.name,
         "sequence": sequence if sequence >= 0 else None,

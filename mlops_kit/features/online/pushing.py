@@ -1,8 +1,8 @@
 """Events into the window state of their keys: in a store that others write to as well, or in memory."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 import polars as pl
@@ -51,6 +51,13 @@ class Pushed:
     is_repeated: Array
 
 
+Bury: TypeAlias = Callable[[Sequence[Dead]], None]
+
+
+def _forget(_dead: Sequence[Dead]) -> None:
+    """Nobody keeps them."""
+
+
 def push_to_memory(
     source: EventSource, layout: Layout, states: MutableMapping[bytes, bytes], frame: pl.DataFrame, seq: Array
 ) -> Pushed:
@@ -86,16 +93,22 @@ class Pusher:
         self.acknowledged = record.applied
         """The highest sequence number that the store has, from history or from a push; -1 for none."""
 
-    def push(self, frame: pl.DataFrame, seq: Array, faults: Mapping[int, str] = NO_FAULTS) -> Pushed:
-        """Apply events, acknowledge them, and say what became of them. `faults`: rows that are known to be no
-        events.
+    def push(
+        self, frame: pl.DataFrame, seq: Array, faults: Mapping[int, str] = NO_FAULTS, bury: Bury = _forget
+    ) -> Pushed:
+        """Apply events, acknowledge them, and say what became of them.
+
+        - `faults`: rows that are known to be no events.
+        - `bury`: is given the rows that are in no state, before any state is written that takes them for known;
+          maybe more than once.
 
         Raises StoreError, after which the same events may be pushed again, unless the state was built anew
         meanwhile.
         """
         grouped, refused = group_events(frame, self._source, self._layout, seq, faults)
+        bury(_dead(refused))
         fates = Fates(len(frame))
-        self._states.apply(grouped, fates)
+        self._states.apply(grouped, fates, lambda late: bury(_dead({TOO_LATE: late})))
         pushed = outcome(refused, fates, seq)
         if pushed.last >= 0:
             self._acknowledge(int(seq[seq >= 0].min()), pushed.last)
@@ -127,10 +140,9 @@ class Pusher:
 
 def outcome(refused: Mapping[str, Array], fates: Fates, seq: Array) -> Pushed:
     """What to tell of a batch."""
-    late = fates.is_late.nonzero()[0].tolist()
+    late = fates.is_late.nonzero()[0]
     repeated = int(fates.is_repeated.sum())
-    left_out = [Dead(row, reason) for reason, rows in refused.items() for row in rows.tolist()]
-    dead = sorted([*left_out, *(Dead(row, TOO_LATE) for row in late)], key=lambda one: one.row)
+    dead = _dead({**refused, TOO_LATE: late})
     return Pushed(
         events=len(seq),
         applied=len(seq) - repeated - len(dead),
@@ -140,3 +152,8 @@ def outcome(refused: Mapping[str, Array], fates: Fates, seq: Array) -> Pushed:
         last=int(seq.max(initial=-1)),
         is_repeated=fates.is_repeated,
     )
+
+
+def _dead(rows: Mapping[str, Array]) -> list[Dead]:
+    dead = [Dead(row, reason) for reason, found in rows.items() for row in found.tolist()]
+    return sorted(dead, key=lambda one: one.row)

@@ -38,6 +38,10 @@ class Fates:
         self.is_late[rows] = is_late
 
 
+def _ignore(_late: Array) -> None:
+    """Nobody asks."""
+
+
 @dataclass(frozen=True, slots=True)
 class StateWriter:
     """Writes states to a space. `check` raises when the source's record, which is read along with the states, says
@@ -50,15 +54,19 @@ class StateWriter:
     record: tuple[str, bytes]
     check: Callable[[SourceRecord], None]
 
-    def apply(self, grouped: Grouped, fates: Fates) -> None:
-        """Apply events to the states of their keys. Raises StoreError, after which they can be applied again."""
+    def apply(self, grouped: Grouped, fates: Fates, on_late: Callable[[Array], None] = _ignore) -> None:
+        """Apply events to the states of their keys. `on_late` is given the rows that came too late, before a state
+        is written that takes them for applied, and maybe more than once.
+
+        Raises StoreError, after which the events can be applied again.
+        """
         for first in range(0, len(grouped.keys), CHUNK_KEYS):
             places = np.arange(first, min(first + CHUNK_KEYS, len(grouped.keys)))
-            self._apply_chunk(grouped.of_keys(places), fates)
+            self._apply_chunk(grouped.of_keys(places), fates, on_late)
 
-    def _apply_chunk(self, grouped: Grouped, fates: Fates) -> None:
+    def _apply_chunk(self, grouped: Grouped, fates: Fates, on_late: Callable[[Array], None]) -> None:
         for _ in range(MOST_ATTEMPTS):
-            lost = self._attempt(grouped, fates)
+            lost = self._attempt(grouped, fates, on_late)
             if not lost.size:
                 return
             grouped = grouped.of_keys(lost)
@@ -66,13 +74,15 @@ class StateWriter:
             time.sleep(random.uniform(0, LONGEST_PAUSE_S))  # noqa: S311
         raise StoreError("events cannot be written to the store", "others write the same keys all the time")
 
-    def _attempt(self, grouped: Grouped, fates: Fates) -> Array:
+    def _attempt(self, grouped: Grouped, fates: Fates, on_late: Callable[[Array], None]) -> Array:
         """The places of the keys that somebody else wrote meanwhile."""
         addresses = [self.record, *((self.space, key) for key in grouped.keys)]
         record, *values = self.store.read(addresses)
         self.check(decode_record(SourceRecord, record))
         before = [value.data if value else None for value in values]
         applied = apply_events(self.layout, before, grouped.events, grouped.texts)
+        if applied.is_late.any():
+            on_late(grouped.rows[applied.is_late])
         writes, changed = [], []
         for place, (state, value) in enumerate(zip(applied.states, values, strict=True)):
             if state is not None:

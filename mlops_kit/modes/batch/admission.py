@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from mlops_kit.errors import UsageError
-from mlops_kit.modes.batch.engines import SPARK
 from mlops_kit.modes.batch.errors_file import check_errors_file
 from mlops_kit.modes.batch.job import BatchJob
 from mlops_kit.modes.batch.sources.resolve import KINDS
@@ -29,13 +28,10 @@ def check_job(job: BatchJob, address: Address) -> None:
 
 
 def check_features(job: BatchJob, predictor: Predictor) -> None:
-    """Raise UsageError for what does not go with the features of the bundle, or without any."""
+    """Raise UsageError for what does not go without features."""
     has_features = predictor.bundle is not None and predictor.bundle.features is not None
     if job.time and not has_features:
         raise UsageError(f"--time {job.time}: nothing needs it", "the bundle has no features", "leave it out")
-    if has_features and job.engine == SPARK:
-        fix = "leave out --engine, or join first with mlkit features join and predict its output"
-        raise UsageError("--engine spark computes no features", "the bundle has some", fix)
 
 
 def _check_folder(job: BatchJob, out: Path) -> None:

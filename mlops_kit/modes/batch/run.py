@@ -11,7 +11,7 @@ from mlops_kit.errors import InputError, MissingExtraError, StoppedError, UnfitR
 from mlops_kit.features.offline.work import JoinReport
 from mlops_kit.loading import load
 from mlops_kit.modes.batch.admission import check_features, check_job
-from mlops_kit.modes.batch.engines import check_engine, find_engine
+from mlops_kit.modes.batch.engines import SPARK, check_engine, find_engine
 from mlops_kit.modes.batch.job import BatchJob, BatchReport, Watcher
 from mlops_kit.modes.batch.journal import Completion, Journal, JournalContent, RunHeader, UnitRecord, open_journal
 from mlops_kit.modes.batch.keys import check_key_columns
@@ -144,7 +144,10 @@ class _Batch:
         except ModuleNotFoundError as error:
             raise MissingExtraError(error.name or "numba", "features", "computing features") from error
 
-        asked = FeatureJob(features, signature, job.keep, job.time, job.memory_bytes, opens_once=query is not None)
+        asked = FeatureJob(
+            features, signature, job.keep, job.time, job.memory_bytes,
+            opens_once=query is not None, may_compute=job.engine != SPARK,
+        )  # fmt: skip
         return open_with_features(asked, open_rows, self.joined)
 
     @property

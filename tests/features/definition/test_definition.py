@@ -207,6 +207,10 @@ WRONG = {
     "a hop longer than its window": (_window("1h", hop="2h"), "it is longer than its window"),
     "too many hops": (_window("30d", hop="1m"), "43,200 hops for each key, and 10,000 are the most"),
     "a wrong condition": (_window("1h", where="dep_delay > 'x'"), "is wrong at character 13"),
+    "a time in a condition": (
+        _window("1h", where="dep_delay > 0 and departed_at is null"),
+        "is wrong at character 19. 'departed_at' is Datetime(",
+    ),
     "an unknown column in a condition": (_window("1h", where="carier = 'B6'"), "did you mean 'carrier'"),
     "an unknown key": (_events(key="orgin"), "did you mean 'origin'"),
     "a key of floats": (_events(key="dep_delay"), "floats are hardly ever equal"),
@@ -273,6 +277,13 @@ def test_a_mistake_is_refused_where_it_is_written(define: Call, message: str) ->
     with pytest.raises(UsageError) as caught:
         define()
     assert message in str(caught.value)
+
+
+def test_a_history_that_is_no_parquet_is_to_be_converted(flights: Path) -> None:
+    (flights / "departures.csv").write_text("origin,departed_at\nJFK,2013-01-01\n")
+    with pytest.raises(InputError, match=r"departures\.csv: cannot be read") as raised:
+        departures(history="departures.csv")
+    assert raised.value.fix == "convert it: histories and tables are Parquet"
 
 
 def test_a_damaged_history_is_refused(flights: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from mlops_kit.errors import InputError, MissingColumnsError, MlkitError, UsageError
-from mlops_kit.features import Events, count, first, join, last, mean
+from mlops_kit.features import Events, count, distinct_count, first, join, last, last_k, mean, time_since_last
 from mlops_kit.features import max as largest
 from mlops_kit.features import min as least
 from mlops_kit.features import sum as total
@@ -115,6 +115,50 @@ def test_duckdb_says_the_same(tmp_path: Path) -> None:
            FROM asked a LEFT JOIN numbered e ON a.user = e.user AND e."at" < a.t AND e."at" >= a.t - 600000000
            GROUP BY a.row, a.user, a.t ORDER BY a.row"""
     ).pl()
+    assert found.equals(expected)
+
+
+def test_duckdb_says_the_same_of_windows_with_hops_and_conditions(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    seconds = rng.integers(0, 5000, 3000)
+    events = pl.DataFrame(
+        {
+            "user": rng.integers(0, 20, 3000).astype(str),
+            "at": seconds * 1_000_000 + rng.integers(-1, 2, 3000) + 1,
+            "x": rng.choice([2.0, 1.0, -1.0, 0.0], 3000),
+            "word": rng.choice(["a", "b", "c"], 3000),
+        }
+    )
+    asked = pl.DataFrame(
+        {"user": rng.integers(0, 22, 400).astype(str), "t": rng.integers(0, 5000, 400) * 1_000_000}
+    )
+    events.write_parquet(tmp_path / "events.parquet", row_group_size=100)
+    source = Events("events", key="user", time="at", history=tmp_path / "events.parquet")
+    window = source.window("10m", hop="7s", where="x > 0 or word in ('b')")
+    found = join(
+        [
+            window.agg(
+                n=count(),
+                total=total("x"),
+                words=distinct_count("word"),
+                since=time_since_last(),
+                l=last_k("x", 2),
+            )
+        ],
+        asked,
+        time="t",
+    )
+    asked = asked.with_row_index("row")
+    numbered = events.with_row_index("seq")  # noqa: F841 - DuckDB reads it
+    expected = duckdb.sql(
+        """SELECT a.user, a.t, count(e.seq) AS n, sum(x) AS total, count(DISTINCT word) AS words,
+                  (a.t - max(e."at")) / 1e6 AS since, list(x ORDER BY e."at" DESC, e.seq DESC)[1] AS l_1,
+                  list(x ORDER BY e."at" DESC, e.seq DESC)[2] AS l_2
+           FROM asked a LEFT JOIN numbered e ON a.user = e.user AND (x > 0 OR word = 'b') AND e."at" < a.t
+                AND e."at" >= (a.t - 600000000) - (((a.t - 600000000) % 7000000) + 7000000) % 7000000
+           GROUP BY a.row, a.user, a.t ORDER BY a.row"""
+    ).pl()
+    assert found["total"].null_count() > 0
     assert found.equals(expected)
 
 

@@ -2,6 +2,7 @@ import json
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -117,6 +118,20 @@ def test_a_store_is_filled_kept_fresh_and_shows_a_vector(
     assert states_of(definition, uri) == undisturbed(definition, flights(2000))
 
 
+def test_history_that_is_too_old_to_matter_is_passed_over_without_importing_pandas(
+    definition: Path, uri: str
+) -> None:
+    words = ["features", "materialize", str(definition), "--store", uri]
+    command = [sys.executable, "-X", "importtime", *COMMAND[1:], *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith(
+        "departures: 0 of 1,000 events applied, 1,000 too old to matter; up to number 999\n"
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "polars" in imported
+    assert "pandas" not in imported
+
+
 def test_a_key_that_nobody_knows_has_defaults_and_is_said_to_be_missing(
     run: Callable[..., tuple[str, str]], definition: Path, uri: str
 ) -> None:
@@ -126,13 +141,21 @@ def test_a_key_that_nobody_knows_has_defaults_and_is_said_to_be_missing(
     assert [line.split() for line in out.splitlines()][1] == ["mean_1h", "0.0", "-", "departures"]
 
 
+def with_late_ones(frame: pl.DataFrame) -> pl.DataFrame:
+    """Every thirtieth event cannot count: by turns it is of before 1970, or comes too late to matter."""
+    row = pl.int_range(pl.len())
+    days = pl.when(row % 60 == 59).then(-90).when(row % 30 == 29).then(-30_000).otherwise(0)
+    return frame.with_columns(at=pl.col("at") + pl.duration(days=days))
+
+
 def test_a_killed_push_replayed_from_the_last_acknowledged_event_gives_the_undisturbed_bytes(
-    definition: Path, store_uri: str
+    definition: Path, store_uri: str, tmp_path: Path
 ) -> None:
-    frame, acknowledged, codes = flights(2000), -1, []
-    lines = ndjson(frame).splitlines(keepends=True)
+    frame, acknowledged, codes = with_late_ones(flights(2000)), -1, []
+    lines, letters = ndjson(frame).splitlines(keepends=True), tmp_path / "dead.ndjson"
     for last_words in (random.randint(0, 60), len(lines)):
-        words = push_words(definition, store_uri, "--first-sequence", acknowledged + 1, "--batch", 20, "--json")
+        options = ["--first-sequence", acknowledged + 1, "--batch", 20, "--dead-letter", letters, "--json"]
+        words = push_words(definition, store_uri, *options)
         with subprocess.Popen([*COMMAND, *words], stdin=PIPE, stdout=PIPE, text=True) as process:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -147,6 +170,54 @@ def test_a_killed_push_replayed_from_the_last_acknowledged_event_gives_the_undis
     assert codes == [-signal.SIGKILL, 0]
     assert acknowledged == len(lines) - 1
     assert states_of(definition, store_uri) == undisturbed(definition, frame)
+    buried = [json.loads(line)["sequence"] for line in letters.read_text().splitlines()]
+    assert sorted(buried) == list(range(29, len(frame), 30))
+
+
+KILLED = """
+import os, signal
+from itertools import count
+from mlops_kit.stores.sqlite.store import SqliteStore
+from mlops_kit_cli.main import run
+write, numbers = SqliteStore.write, count()
+def write_or_die(self, space, writes):
+    is_last = space.startswith("events/") and next(numbers) == 1
+    done = write(self, space, writes) if {is_done} or not is_last else None
+    if is_last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+SqliteStore.write = write_or_die
+run()
+"""
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
+def test_a_push_that_is_killed_as_it_writes_states_loses_no_dead_letter(
+    is_done: bool, run: Callable[..., tuple[str, str]], definition: Path, uri: str, tmp_path: Path
+) -> None:
+    frame, letters = with_late_ones(flights(200)), tmp_path / "dead.ndjson"
+    (tmp_path / "events.ndjson").write_text(ndjson(frame))
+    words = [tmp_path / "events.ndjson", "--dead-letter", letters, "--batch", 100, "--first-sequence", 0]
+    script = KILLED.format(is_done=is_done)
+    killed = subprocess.run([sys.executable, "-c", script, *push_words(definition, uri, *words)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with letters.open("ab") as file:
+        file.write(b'{"source":"depart')  # as if it had been killed there
+    run(*push_words(definition, uri, *words))
+    buried = [json.loads(line)["sequence"] for line in letters.read_text().splitlines()]
+    assert sorted(buried) == list(range(29, 200, 30))
+    assert states_of(definition, uri) == undisturbed(definition, frame)
+
+
+def test_dead_letters_are_not_added_to_a_file_of_something_else(
+    run: Callable[..., tuple[str, str]], definition: Path, uri: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_text(ndjson(flights(1)) + "the end")
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match="no file of dead letters"):
+        run(*push_words(definition, uri, file, "--dead-letter", file))
+    assert file.read_bytes() == before
 
 
 def test_events_that_do_not_count_are_dead_letters_with_their_number_and_reason(
@@ -169,6 +240,15 @@ def test_events_that_do_not_count_are_dead_letters_with_their_number_and_reason(
     assert [letter["sequence"] for letter in found] == [1, 2, 3, 4, 5, 6, 8]
     assert [letter["event"] for letter in found][3:5] == ["no JSON", "[]"]
     assert all(letter["reason"] for letter in found)
+
+
+def test_without_a_file_for_dead_letters_the_first_reason_is_said(
+    run: Callable[..., tuple[str, str]], definition: Path, uri: str, tmp_path: Path
+) -> None:
+    (tmp_path / "events.csv").write_text("origin,at\n[]\n")
+    _, err = run(*push_words(definition, uri, tmp_path / "events.csv"))
+    assert "0 of 2 events applied, 2 refused\nthe first of those that do not count: not valid JSON" in err
+    assert err.endswith("--dead-letter FILE keeps them all\n")
 
 
 def test_parquet_is_pushed_from_a_file(

@@ -175,6 +175,18 @@ def test_check_exits_with_1_if_a_value_differs(
     assert ("word: 4 mismatch, 0 missing, 0 extra" in out) is not is_right
 
 
+def test_check_says_which_window_needs_a_hop(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    log_of: Callable[[Path, bool], list[str]],
+) -> None:
+    monkeypatch.setattr("mlops_kit.features.parity.heavy_keys.MANY", 2)
+    app(log_of(tmp_path, True), standalone_mode=False)
+    assert "of one key of 'clicks'" in (said := capsys.readouterr().err)
+    assert "give the window a hop" in said
+
+
 @pytest.fixture
 def log_of() -> Callable[[Path, bool], list[str]]:
     """Writes a log, right or wrong, and gives the words of the command that checks it."""

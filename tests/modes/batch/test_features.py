@@ -155,8 +155,17 @@ def test_what_was_left_out_of_the_history_is_said(job: BatchJob, tmp_path: Path)
     assert "left out, because 'at' is null" in note
 
 
+def test_spark_predicts_rows_that_have_their_features(
+    job: BatchJob, model: LinearRegression, rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    (tmp_path / "joined").mkdir()
+    join(departures(tmp_path), rows, time="t").write_parquet(tmp_path / "joined" / "0.parquet")
+    run(replace(job, input=str(tmp_path / "joined"), engine="spark", master="local[1]"))
+    check(job, model, rows)
+
+
 def test_what_does_not_go_with_features_is_refused(job: BatchJob, rows: pl.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--engine spark computes no features"):
+    with pytest.raises(UsageError, match=r"--engine spark computes no features.*lack 'delay_1h'.*features join"):
         run(replace(job, engine="spark"))
     plain = replace(job, bundle=write_bundle(tmp_path / "plain"), keep=(), time="t")
     with pytest.raises(UsageError, match="--time t: nothing needs it"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,8 @@ from mlops_kit.features.definition.expressions.tokens import mistake
 from mlops_kit.features.definition.expressions.tree import Node, columns_of, text_of
 from mlops_kit.features.definition.feature_set import Kind
 from mlops_kit.schema import Array
+
+NO_OTHERS: Final[Mapping[str, object]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,15 @@ class Condition:
         return np.broadcast_to(values & is_valid, frame.height).copy()
 
 
-def parse_condition(text: str, kinds: Mapping[str, Kind]) -> Condition:
-    """A condition on rows with these columns. Raises UsageError with the place of what is wrong.
+def parse_condition(text: str, kinds: Mapping[str, Kind], others: Mapping[str, object] = NO_OTHERS) -> Condition:
+    """A condition on rows with these columns; `others` are those that it cannot look at, with their dtypes.
+
+    Raises UsageError with the place of what is wrong.
 
     >>> parse_condition("NOT (dep_delay<=15) AND origin=='JFK'", {"dep_delay": "float64", "origin": "string"}).text
     "not dep_delay <= 15 and origin = 'JFK'"
     """
-    tree = Parser(text, kinds).condition()
+    tree = Parser(text, kinds, others).condition()
     columns = tuple(sorted(set(columns_of(tree))))
     if not columns:
         raise mistake(text, 0, "it looks at no column, so it is the same for every event", "name a column")

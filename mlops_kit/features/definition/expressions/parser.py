@@ -35,11 +35,12 @@ NOUNS: Final[Mapping[Kind, str]] = {
 
 
 class Parser:
-    """One use each: `Parser(text, kinds).condition()`."""
+    """One use each: `Parser(text, kinds, others).condition()`."""
 
-    def __init__(self, text: str, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, text: str, kinds: Mapping[str, Kind], others: Mapping[str, object]) -> None:
         self._text = text
         self._kinds = kinds
+        self._others = others
         self._tokens = split_condition(text)
         self._place = 0
         self._depth = 0
@@ -211,6 +212,9 @@ class Parser:
         return Constant(value, "int64" if is_whole else "float64")
 
     def _column(self, name: str, at: int) -> Column:
+        if name in self._others:
+            why = f"{name!r} is {self._others[name]}, and conditions look at numbers, texts and truth values"
+            raise mistake(self._text, at, why, f"convert {name!r} in the files, or look at another column")
         if name not in self._kinds:
             names = list(self._kinds)
             fix = f"there are {listed(names)}; a text is in single quotation marks"

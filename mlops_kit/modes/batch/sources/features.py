@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from mlops_kit.errors import UsageError, listed
 from mlops_kit.features.definition.compilation import keep_features
 from mlops_kit.features.definition.expressions.columns import DTYPES
 from mlops_kit.features.definition.feature_set import FeatureSet
@@ -32,7 +33,7 @@ Opener = Callable[[Signature, Sequence[str]], Source]
 class FeatureJob:
     """The features of a bundle and what its model takes; columns to pass through, and that of time.
 
-    `opens_once`: what is read can be read only once.
+    `opens_once`: what is read can be read only once. `may_compute`: rows need not have all features.
     """
 
     features: FeatureSet
@@ -41,6 +42,7 @@ class FeatureJob:
     time: str | None
     memory_bytes: int
     opens_once: bool
+    may_compute: bool = True
 
 
 def open_with_features(job: FeatureJob, open_rows: Opener, report: JoinReport) -> Source:
@@ -57,6 +59,10 @@ def open_with_features(job: FeatureJob, open_rows: Opener, report: JoinReport) -
         rows = open_rows(_without(missing, job), keep)
     if not missing:
         return rows
+    if not job.may_compute:
+        why = f"the bundle has features, and the rows lack {listed(sorted(missing))}"
+        fix = "leave out --engine, or give it what mlkit features join makes of the rows"
+        raise UsageError("--engine spark computes no features", why, fix)
     features = keep_features(job.features, missing)
     asking = check_spine(pl.DataFrame(pa.Table.from_batches([], rows.schema)).schema, features, job.time)
     return FeatureSource(rows, features, asking, job.memory_bytes, report)
