@@ -70,6 +70,7 @@ class Worker:
         self._admin = Admin(channel)
         self._preparing: asyncio.Task[None] | None = None
         self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self._is_hurried = False
         self._drain_limit: asyncio.Timeout | None = None
         self._predictions = PredictionLog(Path(start.job.log_folder)) if start.job.log_folder else None
         self._lost_before = {place: self._slot[place] for place in layout.losses.values()}
@@ -106,6 +107,8 @@ class Worker:
             self._slot[self._layout.is_ready] = 1
             self._channel.send(Ready({slot.name: slot.model.digest for slot in self._models if slot.model}))
             await self._stop
+        elif self._start.is_replacement and self._stop.done():
+            await self._open()  # Who has come since the one before died is told that the server stops.
         await self._drain(self._stop.result() if self._stop.done() else Stop(self._limits.drain_s))
         if self._predictions:
             await asyncio.to_thread(self._predictions.close)
@@ -120,7 +123,8 @@ class Worker:
         self._slot[self._layout.is_ready] = 0
         self._admin.give_up()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(stop.delay_s + stop.drain_s) as self._drain_limit:
+            left_s = 0.0 if self._is_hurried else stop.delay_s + stop.drain_s
+            async with asyncio.timeout(left_s) as self._drain_limit:
                 await asyncio.sleep(stop.delay_s)
                 await asyncio.gather(self._http.close(), self._grpc.stop(stop.drain_s))
                 await self._models.drain()
@@ -166,7 +170,9 @@ class Worker:
     def _hear_stop(self, message: Stop) -> None:
         if not self._stop.done():
             self._stop.set_result(message)
-        elif self._drain_limit:
+            return
+        self._is_hurried = True
+        if self._drain_limit:
             self._drain_limit.reschedule(asyncio.get_running_loop().time())
 
     async def _prepare(self, asked: Prepare) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
@@ -42,13 +43,16 @@ class Server(Host, Protocol):
     """What a connection needs of its server."""
 
     connections: "set[Connection]"
+    arriving: "weakref.WeakSet[Connection]"
 
 
 class Connection(asyncio.Protocol):
     """Made by the event loop for each client."""
 
     def __init__(self, server: Server) -> None:
+        """Is among those `arriving` until it is connected: with TLS, that takes several messages."""
         self._server = server
+        server.arriving.add(self)
         self._loop = asyncio.get_running_loop()
         self._h2 = H2Connection(CONFIG)
         self._calls: Calls
@@ -62,6 +66,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Greet the client."""
         self._transport = transport
+        self._server.arriving.discard(self)
         self._server.connections.add(self)
         _keep_alive(transport.get_extra_info("socket"))
         self._h2.local_settings = Settings(client=False, initial_values=SETTINGS)
@@ -117,11 +122,9 @@ class Connection(asyncio.Protocol):
             return
         self._is_draining = True
         self._calls.stop()
-        self._transport.write(GO_AWAY)
-        if self._is_greeted:
-            self._h2.ping(b"draining")
-            self._flush()
-        self._loop.call_later(SEEN_S if self._is_greeted else 0, self._hear_that_it_is_seen, None)
+        if self._is_greeted:  # grpcio waits for ever if it is sent away before it has said anything
+            self._send_away()
+        self._loop.call_later(SEEN_S, self._hear_that_it_is_seen, None)
 
     def close(self) -> None:
         """At once."""
@@ -146,8 +149,15 @@ class Connection(asyncio.Protocol):
         return ("the rest of a frame", self._edges.frames) if self._edges.is_inside else None
 
     def _change_settings(self, _event: Any) -> None:
+        if self._is_draining and not self._is_greeted:
+            self._send_away()
         self._is_greeted = True
         self._calls.pump_all()
+
+    def _send_away(self) -> None:
+        self._transport.write(GO_AWAY)
+        self._h2.ping(b"draining")
+        self._flush()
 
     def _hear_that_it_is_seen(self, _event: Any) -> None:
         self._may_close = self._is_draining
