@@ -71,6 +71,8 @@ class Supervisor:
         for end in ENDS:
             if signal.getsignal(end) is not signal.SIG_IGN:  # as nohup has it
                 loop.add_signal_handler(end, self._hear, end)
+        http, grpc = addresses(self._job, self._listener)
+        log.info("starting: %s and %s answer once the models are loaded", http, grpc)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             for number in range(self._job.workers):
