@@ -33,6 +33,7 @@ from mlops_kit.modes.online.prediction_log.log import PredictionLog
 from mlops_kit.modes.online.processes.messages import (
     Channel,
     LoadDone,
+    Open,
     Prepare,
     Prepared,
     Ready,
@@ -70,6 +71,7 @@ class Worker:
         self._admin = Admin(channel)
         self._preparing: asyncio.Task[None] | None = None
         self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_hurried = False
         self._drain_limit: asyncio.Timeout | None = None
         self._predictions = PredictionLog(Path(start.job.log_folder)) if start.job.log_folder else None
@@ -98,17 +100,18 @@ class Worker:
         if not self._start.is_replacement:
             await self._open()
         await asyncio.wait((loading, self._stop), return_when=asyncio.FIRST_COMPLETED)
-        if loading.done() and loading.result():
-            if self._start.is_replacement:
-                await self._open()
+        if is_loaded := loading.done() and loading.result():
             # What is loaded stays: a full collection need not look at it again.
             gc.collect()
             gc.freeze()
             self._slot[self._layout.is_ready] = 1
             self._channel.send(Ready({slot.name: slot.model.digest for slot in self._models if slot.model}))
+        if self._start.is_replacement and (is_loaded or self._stop.done()):
+            # At a stop, too: who has come since the one before died is told that the server stops.
+            await asyncio.wait((self._welcome, self._stop), return_when=asyncio.FIRST_COMPLETED)
+            await self._open()
+        if is_loaded:
             await self._stop
-        elif self._start.is_replacement and self._stop.done():
-            await self._open()  # Who has come since the one before died is told that the server stops.
         await self._drain(self._stop.result() if self._stop.done() else Stop(self._limits.drain_s))
         if self._predictions:
             await asyncio.to_thread(self._predictions.close)
@@ -160,6 +163,8 @@ class Worker:
                         self._models.switch(name)
                     else:
                         self._models.refuse(name, refusal)
+                case Open():
+                    self._welcome.set_result(None)
                 case LoadDone():
                     self._admin.settle(message)
                 case Stop():
