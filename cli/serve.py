@@ -1,13 +1,15 @@
 """`mlkit serve`: answer requests."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from mlops_kit.errors import MissingExtraError, UsageError
+from mlops_kit.errors import MissingExtraError, MlkitError, UsageError
 from mlops_kit.modes.online.features.options import StoreFailure
 from mlops_kit.modes.online.log_format import LogFormat
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from mlops_kit.modes.online.keys import Keys
     from mlops_kit.modes.online.tls import Tls
 
+
+UNABLE = 2
+"""The exit code of what could not run."""
 
 PACKAGES = ("uvicorn", "uvloop", "httptools", "grpc", "grpc_health", "grpc_reflection", "jh2", "prometheus_client")
 
@@ -92,47 +97,63 @@ def serve(
     from mlops_kit.modes.online.processes.naming import follow_all
     from mlops_kit.modes.online.processes.supervisor import supervise
 
-    features = _features(context, store, store_failure, store_timeout_ms, is_timed=request_time)
     set_up_logging(log_format)
-    log = logging.getLogger("mlkit.serve")
-    limits = Limits(
-        max_batch=max_batch,
-        max_delay_s=max_delay_ms / 1000,
-        queue=queue,
-        timeout_s=timeout_ms / 1000,
-        body_bytes=parse_size(max_body),
-        read_timeout_s=read_timeout_s,
-        drain_s=drain_s,
-        stop_delay_s=stop_delay_s,
-    )
-    keys, tls = _keys(api_key_file, admin_key_file), _tls(tls_cert, tls_key)
-    if log_predictions:
-        prepare_folder(log_predictions)
-    if model_root is not None:
-        _check_model_root(model_root, admin_key_file)
-    with listen(host, port) as listener, reserve(host, grpc_port) as held:
-        following = follow_all(bundles)
-        job = ServeJob(
-            __version__,
-            grpc_address=held.getsockname()[:2],
-            workers=workers,
-            is_watching=watch,
-            model_root=model_root,
-            log_format=log_format,
-            limits=limits,
-            keys=keys,
-            tls=tls,
-            log_folder=str(log_predictions) if log_predictions else None,
-            features=features,
+    with _told_as(log_format):
+        features = _features(context, store, store_failure, store_timeout_ms, is_timed=request_time)
+        log = logging.getLogger("mlkit.serve")
+        limits = Limits(
+            max_batch=max_batch,
+            max_delay_s=max_delay_ms / 1000,
+            queue=queue,
+            timeout_s=timeout_ms / 1000,
+            body_bytes=parse_size(max_body),
+            read_timeout_s=read_timeout_s,
+            drain_s=drain_s,
+            stop_delay_s=stop_delay_s,
         )
-        for danger in exposures(listener.getsockname()[0], keys, tls):
-            log.warning("%s", danger)
-        if watch and all(model.reference.is_fixed for model in following.values()):
-            log.warning("--watch follows nothing: a version of a registered model stays what it is")
-        for address in addresses(job, listener):
-            console.print_line(address)
-        sys.stdout.flush()
-        supervise(job, listener, following)
+        keys, tls = _keys(api_key_file, admin_key_file), _tls(tls_cert, tls_key)
+        if log_predictions:
+            prepare_folder(log_predictions)
+        if model_root is not None:
+            _check_model_root(model_root, admin_key_file)
+        with listen(host, port) as listener, reserve(host, grpc_port) as held:
+            following = follow_all(bundles)
+            job = ServeJob(
+                __version__,
+                grpc_address=held.getsockname()[:2],
+                workers=workers,
+                is_watching=watch,
+                model_root=model_root,
+                log_format=log_format,
+                limits=limits,
+                keys=keys,
+                tls=tls,
+                log_folder=str(log_predictions) if log_predictions else None,
+                features=features,
+            )
+            for danger in exposures(listener.getsockname()[0], keys, tls):
+                log.warning("%s", danger)
+            if watch and all(model.reference.is_fixed for model in following.values()):
+                log.warning("--watch follows nothing: a version of a registered model stays what it is")
+            for address in addresses(job, listener):
+                console.print_line(address)
+            sys.stdout.flush()
+            supervise(job, listener, following)
+
+
+@contextmanager
+def _told_as(form: LogFormat) -> Iterator[None]:
+    """Who reads stderr as JSON gets also why the server cannot start as a line of it."""
+    try:
+        yield
+    except MlkitError as error:
+        if form is LogFormat.text:
+            raise
+        import logging
+
+        facts = {"what": error.what, "why": error.why, "fix": error.fix}
+        logging.getLogger("mlkit.serve").critical("cannot serve: %s", error, extra={"facts": facts})
+        raise typer.Exit(UNABLE) from error
 
 
 def _check_model_root(model_root: str, admin_key_file: Path | None) -> None:

@@ -92,17 +92,22 @@ def _check_shape(values: Array, column: Column) -> None:
 
 
 def _check_kind(values: Array, column: Column) -> None:
-    """Refuse what a cast would change without saying so: fractions in integers, numbers in booleans."""
-    if column.dtype == "bool" and values.dtype.kind != "b":
-        wrong = (values != 0) & (values != 1)
-    elif column.dtype in INTEGERS and values.dtype.kind == "f":
+    """Refuse what a cast would change without saying so: fractions in integers, and other kinds of values."""
+    kind = values.dtype.kind
+    if column.dtype == "bool":
+        if kind != "b" and (wrong := (values != 0) & (values != 1)).any():
+            found = "a number other than 0 and 1"
+            raise ColumnValueError(column.name, column.expected, found, first_row(wrong))
+    elif kind == "b":
+        if values.size:
+            raise ColumnValueError(column.name, column.expected, "true or false", 0)
+    elif column.dtype in INTEGERS and kind == "f":
         if (missing := np.isnan(values)).any():
-            raise ColumnValueError(column.name, "a whole number", "a missing value", first_row(missing))
-        wrong = (values != np.trunc(values)) | (np.abs(values) >= 2.0**63)
-    else:
-        return
-    if wrong.any():
-        raise ColumnValueError(column.name, column.expected, "another number", first_row(wrong))
+            raise ColumnValueError(column.name, column.expected, "a missing value", first_row(missing))
+        if (wrong := values != np.trunc(values)).any():
+            raise ColumnValueError(column.name, column.expected, "a number that is not whole", first_row(wrong))
+        if (wrong := np.abs(values) >= 2.0**63).any():
+            raise ColumnValueError(column.name, column.expected_range, "a number out of range", first_row(wrong))
 
 
 def _refuse_missing(values: Array, column: Column) -> None:
@@ -117,4 +122,4 @@ def _check_range(values: Array, column: Column) -> None:
     limits = np.iinfo(column.dtype)
     if values.size and (int(values.min()) < limits.min or int(values.max()) > limits.max):
         wrong = (values < limits.min) | (values > limits.max)
-        raise ColumnValueError(column.name, f"{column.dtype} numbers", "a number out of range", first_row(wrong))
+        raise ColumnValueError(column.name, column.expected_range, "a number out of range", first_row(wrong))

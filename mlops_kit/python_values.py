@@ -40,7 +40,8 @@ def numbers_of(values: Array, column: Column) -> Array:
         return plain.reshape(values.shape)
     flat = [value.item() if isinstance(value, np.generic) else value for value in flat]
     missing = _mask(values, [is_missing(value) for value in flat])
-    wrong = _mask(values, [type(value) not in (int, float, bool) for value in flat]) & ~missing
+    taken = (int, float, bool) if column.dtype == "bool" else (int, float)
+    wrong = _mask(values, [type(value) not in taken for value in flat]) & ~missing
     if wrong.any():
         raise ColumnValueError(column.name, column.expected, _kind(values[wrong][0]), first_row(wrong))
     if column.dtype in FLOATS:
@@ -82,7 +83,9 @@ def _whole_numbers(flat: list[float], values: Array, column: Column) -> Array:
     low, high = (0, 2**64) if column.dtype == "uint64" else (-(2**63), 2**63)
     out_of_range = _mask(values, [not low <= value < high for value in whole])
     if out_of_range.any():
-        raise ColumnValueError(column.name, column.expected, "a number out of range", first_row(out_of_range))
+        raise ColumnValueError(
+            column.name, column.expected_range, "a number out of range", first_row(out_of_range)
+        )
     return np.array(whole).reshape(values.shape)
 
 

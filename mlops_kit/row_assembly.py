@@ -20,8 +20,8 @@ Plan = Callable[[Row], Any]
 """Row → tensor of one row, or NotImplemented. Raises KeyError for a missing column."""
 
 UNUSUAL = (TypeError, ValueError, OverflowError)
-PLAIN_TYPES = frozenset({int, float, bool})
-"""`array` takes whatever has __float__, such as a Decimal; a column of those is refused, and so is a row."""
+PLAIN_TYPES = frozenset({int, float})
+"""`array` takes whatever has __float__, such as a Decimal or True; columns of those are refused, and rows."""
 
 CODES = {"float32": "f", "float64": "d", "int64": "q"}
 INTEGER_CODES = dict(zip(INTEGERS, "bhiqBHIQ", strict=True))

@@ -38,6 +38,14 @@ class Column:
             return "a number"
         return {"bool": "true or false", "string": "text"}.get(self.dtype, "a whole number")
 
+    @property
+    def expected_range(self) -> str:
+        """The same, for who gave a number that is too small or too large: "a whole number from 0 to 255"."""
+        if self.dtype not in INTEGERS:
+            return self.expected
+        limits = np.iinfo(self.dtype)
+        return f"{self.expected} from {limits.min} to {limits.max}"
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:

@@ -52,7 +52,7 @@ BAD = [
     (
         "n,s,i,b\n1,a,2.5,true\n",
         ColumnValueError,
-        "column 'i', row 0: another number where the model takes a whole number",
+        "column 'i', row 0: a number that is not whole where the model takes a whole number",
     ),
     ("n,s,i,b\n1,a,2,maybe\n", ColumnValueError, "column 'b', row 0"),
     ('n,s,i,b\n1,"a,2,true\n', InputError, "not valid CSV"),

@@ -189,6 +189,8 @@ def _whole_number(text: str, row: int, column: Column) -> int:
         return int(text)
     except ValueError:
         number = float(text)
-    if not number.is_integer() or abs(number) > LARGEST_EXACT:
-        raise ColumnValueError(column.name, column.expected, "another number", row)
+    if not number.is_integer():
+        raise ColumnValueError(column.name, column.expected, "a number that is not whole", row)
+    if abs(number) > LARGEST_EXACT:
+        raise ColumnValueError(column.name, column.expected, "a number that may have been rounded", row)
     return int(number)

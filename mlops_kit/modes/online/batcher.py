@@ -5,6 +5,7 @@ has read from its sockets by then is one batch. A longer one is made in a thread
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -49,6 +50,8 @@ class Batcher:
         self._pool: ThreadPoolExecutor | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
+        self._earliest = math.inf
+        """No deadline of those that wait or run is earlier; it may be that of one that is answered by now."""
 
     @property
     def queued(self) -> int:
@@ -67,10 +70,11 @@ class Batcher:
         """
         self.admit()
         waiting = Waiting(feeds, rows, deadline, time.perf_counter(), self._loop.create_future())
+        self._earliest = deadline if self.is_idle else min(self._earliest, deadline)
         self._queue.append(waiting)
         if not self._running and (self._next is None or self._max_delay_s):
             self._wake()
-        if (self._running or self._max_delay_s) and (self._alarm is None or deadline < self._alarm_at):
+        if self._running or self._max_delay_s:
             self._set_alarm()
         return waiting.future
 
@@ -160,7 +164,6 @@ class Batcher:
     def _finish(self, batch: Sequence[Waiting], future: "asyncio.Future[Results]", started: float) -> None:
         self._running = ()
         self._settle(batch, future.result(), started)
-        self._set_alarm()
         self._go_on()
 
     def _take(self) -> list[Waiting]:
@@ -193,20 +196,23 @@ class Batcher:
                 waiting.future.set_result(Answer(outcome, queue_s, results.seconds, rows))
 
     def _set_alarm(self) -> None:
-        """Wake up at the earliest deadline, where the loop is not about to look anyway."""
+        """Wake up at the earliest deadline. If that request is answered by then, the alarm is set anew."""
         if self._alarm:
+            if self._alarm_at <= self._earliest:
+                return
             self._alarm.cancel()
-            self._alarm = None
-        waiting = [one.deadline for one in (*self._running, *self._queue) if not one.future.done()]
-        if waiting and (self._running or self._max_delay_s):
-            self._alarm_at = min(waiting)
-            delay = max(0.0, self._alarm_at - time.perf_counter())
-            self._alarm = self._loop.call_later(delay, self._expire_all)
+        self._alarm_at = self._earliest
+        self._alarm = self._loop.call_later(max(0.0, self._earliest - time.perf_counter()), self._expire_all)
 
     def _expire_all(self) -> None:
+        self._alarm = None
         now = time.perf_counter()
         for waiting in (*self._running, *self._queue):
             if waiting.deadline <= now:
                 waiting.expire()
         self._queue = deque(waiting for waiting in self._queue if not waiting.future.done())
-        self._set_alarm()
+        left = [one.deadline for one in (*self._running, *self._queue) if not one.future.done()]
+        self._earliest = min(left, default=math.inf)
+        # Where no run is in progress and none is delayed, the loop is about to look anyway.
+        if left and (self._running or self._max_delay_s):
+            self._set_alarm()

@@ -1,11 +1,41 @@
 """The ports, which all workers share."""
 
+import asyncio
+import contextlib
+import ctypes
 import socket
+import struct
+import sys
 
 from mlops_kit.errors import UsageError
 from mlops_kit.modes.online.job import ServeJob
 
 BACKLOG = 2048
+
+HANDSHAKES_S = 0.25
+"""How long those that have begun to connect may take to be connected."""
+
+SO_ATTACH_FILTER = 26
+"""Linux's, which Python does not name."""
+
+FLAGS_AT, SYN, SYN_OR_ACK = 13, 0x02, 0x12
+LOAD, AND, JUMP_IF_EQUAL, RETURN = 0x30, 0x54, 0x15, 0x06
+EVERYTHING = 0xFFFFFFFF
+STEP = struct.Struct("HBBI")
+WITHOUT_SYN = b"".join(
+    STEP.pack(*step)
+    for step in (
+        (LOAD, 0, 0, FLAGS_AT),
+        (AND, 0, 0, SYN_OR_ACK),
+        (JUMP_IF_EQUAL, 0, 1, SYN),
+        (RETURN, 0, 0, 0),
+        (RETURN, 0, 0, EVERYTHING),
+    )
+)
+"""A packet filter that drops what asks for a new connection, and lets the rest of TCP through.
+
+https://www.kernel.org/doc/html/latest/networking/filter.html
+"""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -43,6 +73,22 @@ def reserve(host: str, port: int) -> socket.socket:
         why = error.strerror or str(error)
         raise UsageError(f"cannot listen on {host}:{port}", why, "choose another --grpc-port") from error
     return held
+
+
+async def turn_away(listener: socket.socket) -> None:
+    """Let nobody else connect, and wait until those are connected who have begun to.
+
+    Closing a listening socket resets whoever has connected since the last look, and where many come there always
+    is somebody. After this, there is nobody: packets that ask for a connection are dropped, and a client that asks
+    again a second later is refused. Systems other than Linux cannot do so.
+    """
+    if sys.platform != "linux":
+        return
+    steps = ctypes.create_string_buffer(WITHOUT_SYN)
+    program = struct.pack("HP", len(WITHOUT_SYN) // STEP.size, ctypes.addressof(steps))
+    with contextlib.suppress(OSError):  # a kernel without packet filters
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        await asyncio.sleep(HANDSHAKES_S)
 
 
 def accept_rest(listener: socket.socket) -> list[socket.socket]:

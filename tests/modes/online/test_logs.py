@@ -16,6 +16,7 @@ from mlops_kit.modes.online.log_format import LogFormat
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.metrics.layout import Layout
 from tests.bundles import NAMES, write_bundle
+from tests.cli.mlkit import COMMAND
 from tests.modes.online.loaded import load, make_models
 
 HOSTILE = "größe\r\n\x1b[2J\x85\u2028an entry that nobody wrote"
@@ -69,3 +70,12 @@ async def test_a_bug_is_told_without_the_request(tmp_path: Path, caplog: pytest.
     assert answer.status_code == 500
     assert answer.json()["error_code"] == "INTERNAL_ERROR"
     assert [record.getMessage() for record in caplog.records] == ["a bug in mlkit, met over HTTP"]
+
+
+def test_a_server_that_cannot_start_says_so_in_json(tmp_path: Path) -> None:
+    words = ("serve", str(tmp_path / "nothing"), "--port", "0", "--grpc-port", "0", "--log-format", "json")
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert json.loads(line)["level"] == "critical"
+    assert "no such bundle" in json.loads(line)["message"]

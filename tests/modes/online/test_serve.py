@@ -12,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import polars as pl
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 import mlops_kit
 from tests.bundles import NAMES, WEIGHTS, write_bundle
@@ -375,3 +377,17 @@ def test_a_port_that_is_taken_is_told(bundle: Path) -> None:
         done = mlkit("serve", bundle, "--port", taken.getsockname()[1])
     assert done.returncode == 2
     assert "choose another --port" in done.stderr
+
+
+def test_a_model_may_have_a_name_that_paths_have_to_encode(bundle: Path) -> None:
+    row = dict.fromkeys(NAMES, 1.0)
+    tensors = [{"name": name, "datatype": "FP32", "shape": [1], "data": [1.0]} for name in NAMES]
+    with serving(f"zwölf Monate={bundle}") as server, server.client() as client:
+        for path, body in (
+            ("/models/{}/invocations", {"inputs": row}),
+            ("/v2/models/{}/infer", {"inputs": tensors}),
+        ):
+            assert client.post(path.format("zw%C3%B6lf%20Monate"), json=body).status_code == 200
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            assert stub.ModelReady(service_pb2.ModelReadyRequest(name="zwölf Monate"), timeout=20).ready

@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 import trustme
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.bundles import slow_graph, write_bundle
 from tests.cli.mlkit import COMMAND
-from tests.modes.online.asking import BODY, PATIENCE_S, until
+from tests.modes.online.asking import BODY, PATIENCE_S, kill, until
 from tests.modes.online.server import RunningServer, serving
 
 ROW = json.dumps(BODY).encode()
@@ -96,7 +98,7 @@ def _connection(server: RunningServer, encrypted: ssl.SSLContext | None) -> http
     return http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=encrypted)
 
 
-@pytest.mark.parametrize(("is_encrypted", "is_persistent"), [(False, True)])
+@pytest.mark.parametrize(("is_encrypted", "is_persistent"), [(False, False), (False, True), (True, False)])
 def test_whoever_connects_before_the_end_is_answered(
     bundle: Path, tls_words: tuple[object, ...], is_encrypted: bool, is_persistent: bool
 ) -> None:
@@ -104,6 +106,44 @@ def test_whoever_connects_before_the_end_is_answered(
         with callers(server, is_persistent=is_persistent) as outcomes:
             assert server.stop()[0] == 0
         assert set(outcomes) == {"200"}
+
+
+def test_whoever_asks_over_grpc_before_the_end_is_answered(bundle: Path) -> None:
+    with serving(bundle, "--workers", 2) as server:
+        outcomes: Counter[str] = Counter()
+
+        def ask() -> None:
+            while True:
+                with grpc.insecure_channel(
+                    server.grpc_address, [("grpc.use_local_subchannel_pool", 1)]
+                ) as channel:
+                    stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+                    try:
+                        stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=PATIENCE_S)
+                    except grpc.RpcError as error:
+                        said = error.details()
+                        outcomes["refused" if "Connection refused" in said else said] += 1
+                        return
+                outcomes["answered"] += 1
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: outcomes["answered"] >= 20)
+        assert server.stop()[0] == 0
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        assert set(outcomes) == {"answered", "refused"}
+
+
+def test_whoever_waits_for_a_new_worker_is_told_that_the_server_stops(bundle: Path) -> None:
+    with serving(bundle) as server:
+        kill(server, server.workers[0])
+        with socket.create_connection(server.address, PATIENCE_S) as connection:
+            connection.sendall(HEAD % (b"/invocations", len(ROW)) + ROW)
+            until(lambda: len(server.workers) > 0)
+            code, _ = server.stop()
+            assert (code, read_answer(connection)[0]) == (0, 503)
 
 
 def test_with_a_delay_it_answers_on_and_is_not_ready(bundle: Path) -> None:
@@ -126,6 +166,17 @@ def test_a_body_that_does_not_come_before_the_end_is_told_so(bundle: Path, path:
         assert (code, status, headers["connection"]) == (0, 503, "close")
         assert json.loads(body)[field] == "the server stops"
         assert "ASGI" not in said
+
+
+def test_a_second_signal_leaves_no_more_time(bundle: Path) -> None:
+    words = ("--drain-s", "3000", "--read-timeout-s", "3000")
+    with serving(bundle, *words) as server, socket.create_connection(server.address, PATIENCE_S) as connection:
+        connection.sendall(HEAD % (b"/invocations", 100) + b"{")
+        until(lambda: httpx.get(f"{server.url}/ping").is_success)
+        server.process.send_signal(signal.SIGTERM)
+        await_draining(server)
+        assert server.stop()[0] == 0
+        assert read_answer(connection)[0] == 503
 
 
 def test_a_terminal_that_is_closed_drains(bundle: Path) -> None:

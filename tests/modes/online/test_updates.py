@@ -252,6 +252,18 @@ def test_workers_that_meet_another_bundle_at_the_same_place_agree_on_it(tmp_path
         assert len(answers(server)) == 1
 
 
+def test_a_worker_in_the_place_of_another_brings_no_other_signature(tmp_path: Path, bundle: Path) -> None:
+    other = write_mixed_bundle(tmp_path / "other")
+    with serving(f"eta={bundle}", "--workers", 2) as server:
+        (before,) = answers(server)
+        bundle.rename(tmp_path / "old")
+        other.rename(bundle)
+        kill(server, server.workers[0])
+        until(lambda: metrics_of(server)[("mlkit_refused_reloads_total", "eta")] > 0)
+        until(lambda: "another signature" in state_of(server, "eta").get("refused", ""))
+        until(lambda: answers(server) == {before})
+
+
 def test_a_worker_in_the_place_of_another_knows_of_a_refusal(tmp_path: Path, bundle: Path) -> None:
     current = tmp_path / "current"
     current.symlink_to(bundle)

@@ -14,7 +14,7 @@ import uvicorn
 from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.http.connection import Connection, cut_stuck
 from mlops_kit.modes.online.job import ServeJob
-from mlops_kit.modes.online.listening import accept_rest
+from mlops_kit.modes.online.listening import accept_rest, turn_away
 from mlops_kit.modes.online.traffic import Traffic
 
 CLOSE = (b"connection", b"close")
@@ -101,6 +101,7 @@ class _Server(uvicorn.Server):
         """Where uvicorn's would reset who has just come, and close on who is about to ask, this answers them."""
         state = self.server_state
         state.default_headers = [*state.default_headers, CLOSE]
+        await asyncio.gather(*map(turn_away, sockets or ()))
         listeners = [listener.dup() for listener in sockets or ()]
         for door in (*self.servers, *(sockets or ())):
             door.close()

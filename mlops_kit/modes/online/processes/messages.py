@@ -19,12 +19,16 @@ class Message(msgspec.Struct, frozen=True, tag=True):
 
 
 class Start(Message, frozen=True):
-    """To a worker: what to be. A `is_replacement` takes connections only when its models are loaded."""
+    """To a worker: what to be. A `is_replacement` takes no connections before it is told to Open."""
 
     job: ServeJob
     models: Mapping[str, str]
     slot: int
     is_replacement: bool
+
+
+class Open(Message, frozen=True):
+    """To a worker that replaces another one: its models are those of the others, and it may take connections."""
 
 
 class Prepare(Message, frozen=True):
@@ -93,7 +97,7 @@ class LoadDone(Message, frozen=True):
     refusal: Facts | None = None
 
 
-AnyMessage = Start | Prepare | Switch | Stop | Ready | Prepared | Refused | LoadAsked | LoadDone
+AnyMessage = Start | Open | Prepare | Switch | Stop | Ready | Prepared | Refused | LoadAsked | LoadDone
 
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
 _DECODER: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(

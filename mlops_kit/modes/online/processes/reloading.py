@@ -91,15 +91,23 @@ class Reloading:
     async def _align(self, worker: WorkerProcess, name: str, model: Followed) -> None:
         model.digest = model.digest or worker.digests[name]
         if worker.digests[name] != model.digest:
-            # What the others serve, or what is in its place now, is not a matter of choice any more.
+            # What the others serve is not a matter of choice any more.
             digest = await worker.prepare(name, model.path, is_forced=True)
             if digest == model.digest:
                 worker.switch(name, digest)
-            else:  # Its files are not those that the others have loaded.
-                digest = await self._roll_out(name, model.files, (worker, *self._ready()), is_forced=True)
-                self._take(name, model.files, digest)
+            else:
+                await self._agree(worker, name, model)
         if model.refusal:
             worker.refuse(name, model.refusal)
+
+    async def _agree(self, worker: WorkerProcess, name: str, model: Followed) -> None:
+        """Its files are not those that the others have loaded, who take them if their clients can go on."""
+        try:
+            digest = await self._roll_out(name, model.files, (worker, *self._ready()), is_forced=False)
+        except MlkitError as error:
+            self._refuse(name, error)
+            raise
+        self._take(name, model.files, digest)
 
     async def _look(self, name: str, model: Followed) -> None:
         try:

@@ -17,7 +17,7 @@ from mlops_kit.modes.online.listening import addresses
 from mlops_kit.modes.online.metrics.counters import SharedCounters
 from mlops_kit.modes.online.metrics.layout import Layout
 from mlops_kit.modes.online.processes.followed import Following
-from mlops_kit.modes.online.processes.messages import LoadAsked, Prepared, Ready, Refused, Start, Stop
+from mlops_kit.modes.online.processes.messages import LoadAsked, Open, Prepared, Ready, Refused, Start, Stop
 from mlops_kit.modes.online.processes.reloading import Reloading
 from mlops_kit.modes.online.processes.worker_process import ENDS, WorkerProcess, spawn_worker
 
@@ -71,6 +71,8 @@ class Supervisor:
         for end in ENDS:
             if signal.getsignal(end) is not signal.SIG_IGN:  # as nohup has it
                 loop.add_signal_handler(end, self._hear, end)
+        http, grpc = addresses(self._job, self._listener)
+        log.info("starting: %s and %s answer once the models are loaded", http, grpc)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             for number in range(self._job.workers):
@@ -178,6 +180,8 @@ class Supervisor:
 
     async def _welcome(self, worker: WorkerProcess) -> None:
         await self._reloading.catch_up(worker)
+        if worker.is_ready:
+            worker.channel.send(Open())
         if self._slot[self._layout.is_ready]:
             if worker.is_ready:
                 log.info("worker %s (process %s) is ready", worker.number, worker.process.pid)

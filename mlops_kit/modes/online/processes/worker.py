@@ -34,6 +34,7 @@ from mlops_kit.modes.online.prediction_log.log import PredictionLog
 from mlops_kit.modes.online.processes.messages import (
     Channel,
     LoadDone,
+    Open,
     Prepare,
     Prepared,
     Ready,
@@ -71,6 +72,8 @@ class Worker:
         self._admin = Admin(channel)
         self._preparing: asyncio.Task[None] | None = None
         self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self._welcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._is_hurried = False
         self._drain_limit: asyncio.Timeout | None = None
         self._predictions = PredictionLog(Path(start.job.log_folder)) if start.job.log_folder else None
         self._lost_before = {place: self._slot[place] for place in layout.losses.values()}
@@ -98,14 +101,17 @@ class Worker:
         if not self._start.is_replacement:
             await self._open()
         await asyncio.wait((loading, self._stop), return_when=asyncio.FIRST_COMPLETED)
-        if loading.done() and loading.result():
-            if self._start.is_replacement:
-                await self._open()
+        if is_loaded := loading.done() and loading.result():
             # What is loaded stays: a full collection need not look at it again.
             gc.collect()
             gc.freeze()
             self._slot[self._layout.is_ready] = 1
             self._channel.send(Ready({slot.name: slot.model.digest for slot in self._models if slot.model}))
+        if self._start.is_replacement and (is_loaded or self._stop.done()):
+            # At a stop, too: who has come since the one before died is told that the server stops.
+            await asyncio.wait((self._welcome, self._stop), return_when=asyncio.FIRST_COMPLETED)
+            await self._open()
+        if is_loaded:
             await self._stop
         await self._drain(self._stop.result() if self._stop.done() else Stop(self._limits.drain_s))
         if self._predictions:
@@ -121,7 +127,8 @@ class Worker:
         self._slot[self._layout.is_ready] = 0
         self._admin.give_up()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(stop.delay_s + stop.drain_s) as self._drain_limit:
+            left_s = 0.0 if self._is_hurried else stop.delay_s + stop.drain_s
+            async with asyncio.timeout(left_s) as self._drain_limit:
                 await asyncio.sleep(stop.delay_s)
                 await asyncio.gather(self._http.close(), self._grpc.stop(stop.drain_s))
                 await self._models.drain()
@@ -157,6 +164,8 @@ class Worker:
                         self._models.switch(name)
                     else:
                         self._models.refuse(name, refusal)
+                case Open():
+                    self._welcome.set_result(None)
                 case LoadDone():
                     self._admin.settle(message)
                 case Stop():
@@ -167,7 +176,9 @@ class Worker:
     def _hear_stop(self, message: Stop) -> None:
         if not self._stop.done():
             self._stop.set_result(message)
-        elif self._drain_limit:
+            return
+        self._is_hurried = True
+        if self._drain_limit:
             self._drain_limit.reschedule(asyncio.get_running_loop().time())
 
     async def _prepare(self, asked: Prepare) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
@@ -29,7 +30,7 @@ GO_AWAY = struct.pack(">3sBBIII", b"\0\0\x08", 7, 0, 0, 2**31 - 1, 0)
 """The frame that asks for no new streams and takes none back; jh2 sends nothing more after its own."""
 
 SEEN_S = 1.0
-"""How long a client may take to say that it has seen it."""
+"""How long a client may take to say that it has seen it, and before that, to ask for anything at all."""
 
 PANIC = "PanicException"
 """Not an Exception, and in no module that could be imported: https://pyo3.rs/main/doc/pyo3/panic/"""
@@ -42,13 +43,16 @@ class Server(Host, Protocol):
     """What a connection needs of its server."""
 
     connections: "set[Connection]"
+    arriving: "weakref.WeakSet[Connection]"
 
 
 class Connection(asyncio.Protocol):
     """Made by the event loop for each client."""
 
     def __init__(self, server: Server) -> None:
+        """Is among those `arriving` until it is connected: with TLS, that takes several messages."""
         self._server = server
+        server.arriving.add(self)
         self._loop = asyncio.get_running_loop()
         self._h2 = H2Connection(CONFIG)
         self._calls: Calls
@@ -57,11 +61,13 @@ class Connection(asyncio.Protocol):
         self._edges = FrameEdges()
         self._patience = Patience()
         self._pauses = 0
-        self._is_greeted = self._is_paused = self._is_flushing = self._is_draining = self._may_close = False
+        self._is_greeted = self._is_paused = self._is_flushing = False
+        self._is_draining = self._is_sent_away = self._may_close = False
 
     def connection_made(self, transport: Any) -> None:
         """Greet the client."""
         self._transport = transport
+        self._server.arriving.discard(self)
         self._server.connections.add(self)
         _keep_alive(transport.get_extra_info("socket"))
         self._h2.local_settings = Settings(client=False, initial_values=SETTINGS)
@@ -109,6 +115,8 @@ class Connection(asyncio.Protocol):
                 raise
             self._transport.abort()
             return
+        if self._is_draining and self._has_asked:
+            self._send_away()
         self._flush()
 
     def drain(self) -> None:
@@ -117,11 +125,10 @@ class Connection(asyncio.Protocol):
             return
         self._is_draining = True
         self._calls.stop()
-        self._transport.write(GO_AWAY)
-        if self._is_greeted:
-            self._h2.ping(b"draining")
-            self._flush()
-        self._loop.call_later(SEEN_S if self._is_greeted else 0, self._hear_that_it_is_seen, None)
+        if self._has_asked:
+            self._send_away()
+        else:  # grpcio may wait for ever if it is sent away before it has asked for anything
+            self._loop.call_later(SEEN_S, self._send_away)
 
     def close(self) -> None:
         """At once."""
@@ -148,6 +155,21 @@ class Connection(asyncio.Protocol):
     def _change_settings(self, _event: Any) -> None:
         self._is_greeted = True
         self._calls.pump_all()
+
+    @property
+    def _has_asked(self) -> bool:
+        last: int = self._h2.highest_inbound_stream_id
+        return last > 0
+
+    def _send_away(self) -> None:
+        if self._is_sent_away or self._transport.is_closing():
+            return
+        self._is_sent_away = True
+        self._transport.write(GO_AWAY)
+        if self._is_greeted:
+            self._h2.ping(b"draining")
+            self._flush()
+        self._loop.call_later(SEEN_S if self._is_greeted else 0, self._hear_that_it_is_seen, None)
 
     def _hear_that_it_is_seen(self, _event: Any) -> None:
         self._may_close = self._is_draining

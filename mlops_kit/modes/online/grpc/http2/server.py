@@ -5,6 +5,7 @@ import contextlib
 import logging
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from mlops_kit.modes.online.grpc.http2.call import Call, Handler
 from mlops_kit.modes.online.grpc.http2.calls import Calls, Doorkeeper
 from mlops_kit.modes.online.grpc.http2.connection import Connection
 from mlops_kit.modes.online.grpc.http2.framing import AbortError, frame
-from mlops_kit.modes.online.listening import BACKLOG
+from mlops_kit.modes.online.listening import BACKLOG, accept_rest, turn_away
 
 log = logging.getLogger("mlkit.serve")
 
@@ -42,10 +43,12 @@ class Http2Server:
         self.most_bytes = most_bytes
         self.doorkeeper = doorkeeper
         self.connections: set[Connection] = set()
+        self.arriving: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._read_timeout_s = read_timeout_s
         self._generic: list[grpc.GenericRpcHandler] = []
         self._found: dict[bytes, Handler] = {}
         self._server: asyncio.Server | None = None
+        self._tls: ssl.SSLContext | None = None
         self._cutting: asyncio.Task[None] | None = None
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
@@ -58,6 +61,7 @@ class Http2Server:
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Take connections from now on; returns the port, which other processes may share. Raises OSError."""
         loop = asyncio.get_running_loop()
+        self._tls = tls
         self._server = await loop.create_server(
             lambda: Connection(self),
             host,
@@ -75,12 +79,14 @@ class Http2Server:
         """Ask clients to go elsewhere, and wait until what has begun is answered, for so long at most."""
         if self._server is None or self._cutting is None:
             return
-        self._server.close()
         until = time.perf_counter() + grace_s
-        for connection in [*self.connections]:
-            connection.drain()
-        while self.connections and time.perf_counter() < until:
+        taking = asyncio.create_task(self._take_last())
+        while time.perf_counter() < until and not (taking.done() and not self.connections and not self.arriving):
+            for connection in [*self.connections]:
+                connection.drain()
             await asyncio.sleep(min(LOOK_S, grace_s) / 10)
+        taking.cancel()
+        self._server.close()
         self._cutting.cancel()
         for connection in [*self.connections]:
             connection.close()
@@ -115,6 +121,19 @@ class Http2Server:
             calls.fail(call, AbortError(grpc.StatusCode.INTERNAL, BUG))
         else:
             calls.succeed(call)
+
+    async def _take_last(self) -> None:
+        """Those who have connected; nobody else comes in."""
+        if self._server is None:
+            return
+        with contextlib.ExitStack() as kept:
+            listeners = [kept.enter_context(listener.dup()) for listener in self._server.sockets]
+            await asyncio.gather(*map(turn_away, listeners))
+            self._server.close()
+            last = [one for listener in listeners for one in accept_rest(listener)]
+        loop = asyncio.get_running_loop()
+        taking = [loop.connect_accepted_socket(lambda: Connection(self), one, ssl=self._tls) for one in last]
+        await asyncio.gather(*taking, return_exceptions=True)
 
     async def _cut_slow_clients(self) -> None:
         while True:

@@ -16,7 +16,9 @@ from mlops_kit.modes.online.pages.openapi.operations import Json, Protocol, reco
 SERVER_TAG = "Server"
 EXPLAINED = (
     "Predictions over MLflow's scoring protocol and the Open Inference Protocol: both ask the same model, and "
-    "give the same answer. Bodies may be compressed (`Content-Encoding: gzip` or `deflate`)."
+    "give the same answer. Bodies may be compressed (`Content-Encoding: gzip` or `deflate`). The same models "
+    "answer over gRPC, on a port of its own, as `inference.GRPCInferenceService`, with reflection and the "
+    "standard health service."
 )
 KEY: Json = {"type": "http", "scheme": "bearer", "description": "A key of the server's file of keys."}
 

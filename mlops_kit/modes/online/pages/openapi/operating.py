@@ -13,7 +13,9 @@ INDEX = {
 }
 LOAD = (
     "Fetches the bundle anew, checks it beside the one that answers, and lets it answer in all workers. It needs "
-    "a key of `--admin-key-file`. With `parameters.path`, a bundle below `--model-root` takes its place."
+    "a key of `--admin-key-file`. With `parameters.path`, a bundle below `--model-root` takes its place. A bundle "
+    "with another signature is refused, because clients would have to change, unless `parameters.force` is true. "
+    "The body may be empty."
 )
 
 
