@@ -93,7 +93,7 @@ def test_a_command_below_another_has_a_table_below_the_others(
     [
         ("[features.push]\ndead_leter = 'x'", "no setting of \\[features.push\\] is called 'dead_leter'"),
         ("[features.puhs]\nsource = 'x'", "no setting of \\[features\\] is called 'puhs'"),
-        ("[features]\npush = 'x'", "'push' is no table"),
+        ("[features]\npush = 'x'", "'features.push' is no table"),
     ],
 )
 def test_what_no_command_below_another_has_is_refused(text: str, message: str, tmp_path: Path) -> None:
