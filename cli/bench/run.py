@@ -51,7 +51,7 @@ def bench(
 
     \b
     Example:
-      mlkit bench bundles/eta --data data/2013-12.parquet --report report.html --json bench.json
+      mlkit bench bundles/eta --data december.parquet --report report.html --json bench.json
     """
     refuse_passwords(context, "redis")
     from mlops_kit.bench.job import BenchJob
