@@ -17,6 +17,7 @@ from mlops_kit.stores.interface import Store, Value, Write
 from mlops_kit.stores.resolve import open_store
 from tests.stores.contract import value_of
 from tests.stores.processes import COUNTERS, process
+from tests.unwritable import only_reading
 
 
 @pytest.fixture
@@ -170,24 +171,6 @@ def test_a_full_disk_leaves_what_was_there(store: Store) -> None:
         store.write("a", [Write(b"k", b"2"), Write(b"large", bytes(2_000_000))])
     assert store.read([("a", b"k"), ("a", b"large")]) == [Value(1, b"1"), None]
     assert store.write("a", [Write(b"k", b"2", 1), Write(b"large", bytes(2_000_000))]) == [True, True]
-
-
-@contextmanager
-def only_reading(folder: Path) -> Iterator[None]:
-    """The superuser may write anywhere, and so becomes somebody else."""
-    for file in folder.iterdir():
-        file.chmod(0o444)
-    folder.chmod(0o555)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-        folder.chmod(0o755)
-        for file in folder.iterdir():
-            file.chmod(0o644)
 
 
 def test_who_may_only_read_reads_what_is_newest_and_is_told_so() -> None:

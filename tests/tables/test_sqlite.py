@@ -1,8 +1,7 @@
-import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from mlops_kit.tables.interface import Table
 from tests.tables.contract import ROWS, assert_serves, generations, open_at, publish
 from tests.tables.generations import make_frame, write_generation
 from tests.tables.processes import publish_with_little_room, publisher
+from tests.unwritable import only_reading
 
 
 @pytest.fixture
@@ -199,21 +199,6 @@ def test_a_registry_of_somebody_else_is_said(table: Table, path: Path) -> None:
     query(path, "CREATE TABLE mlkit_generations (name TEXT)")
     with pytest.raises(UsageError, match="that mlkit did not make"):
         table.current()
-
-
-@contextmanager
-def only_reading(folder: Path) -> Iterator[None]:
-    """The superuser may write anywhere, and so becomes somebody else."""
-    (folder / "app.db").chmod(0o444)
-    folder.chmod(0o555)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-        folder.chmod(0o755)
 
 
 def test_who_may_only_read_looks_up_what_is_newest(tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource
-from feast.types import Float64
-from feast.value_type import ValueType
-
 COLUMNS = 50
 
 
 def main(rows: str, folder: Path, kind: str, port: str, reads: int) -> None:
     """Fill the store, read keys from it, and print the seconds."""
+    from feast import Entity, FeatureStore, FeatureView, Field, FileSource
+    from feast.types import Float64
+    from feast.value_type import ValueType
+
     online = {
         "sqlite": f"type: sqlite\n  path: {folder}/online.db",
         "redis": f"type: redis\n  connection_string: 127.0.0.1:{port}",

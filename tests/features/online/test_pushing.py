@@ -1,6 +1,5 @@
 import random
 import timeit
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -13,16 +12,15 @@ from hypothesis import strategies as st
 
 from mlops_kit.errors import StoreError
 from mlops_kit.features.definition.feature_set import EventSource, FeatureSet, Field, KeyField, WindowFeature
-from mlops_kit.features.layout import Layout, compile_layout
+from mlops_kit.features.layout import compile_layout
 from mlops_kit.features.online.pushing import TOO_LATE, Pusher
-from mlops_kit.features.online.records import events_space
 from mlops_kit.features.online.vectors import FeatureReader
 from mlops_kit.stores.interface import Store
 from mlops_kit.stores.resolve import open_store
-from tests.features.histories import Case, cases, events_frame
+from tests.features.histories import Case, cases
 from tests.features.online.asking import assert_right, in_sequence, undisturbed
 from tests.features.online.memory_store import MemoryStore
-from tests.features.oracle import Happening
+from tests.features.online.pushes import push, push_with_crashes, states_of
 
 LATENESS = st.sampled_from([0, 4, 100])
 H = 3_600_000_000
@@ -36,17 +34,6 @@ FEATURES = FeatureSet((SOURCE,), (), WINDOWS, ())
 LAYOUT = compile_layout(SOURCE, WINDOWS)
 T0 = 1_700_000_000_000_000
 SOURCE_AT_ONCE = replace(SOURCE, lateness_us=60_000_000)
-
-
-def states_of(store: Store, layout: Layout) -> dict[bytes, bytes]:
-    return {key: value.data for key, value in store.scan(events_space(layout, ""))}
-
-
-def push(case: Case, store: Store, events: Sequence[Happening]) -> None:
-    layout = compile_layout(case.source, case.features.windows)
-    Pusher(case.source, layout, store).push(
-        events_frame(case.source, events), np.array([event.seq for event in events], np.int64)
-    )
 
 
 @given(cases(), LATENESS)
@@ -64,17 +51,7 @@ def test_any_batches_with_crashes_and_replays_give_the_undisturbed_bytes(
     case: Case, lateness_us: int, data: st.DataObject
 ) -> None:
     case, store = in_sequence(case, lateness_us), MemoryStore()
-    done = 0
-    while done < len(case.log):
-        end = data.draw(st.integers(done + 1, len(case.log)))
-        store.fails_after = data.draw(st.none() | st.integers(0, 3))
-        try:
-            push(case, store, case.log[done:end])
-        except StoreError:
-            done = data.draw(st.integers(0, done))
-        else:
-            done = end
-            store.fails_after = None
+    push_with_crashes(case, store, data)
     assert states_of(store, compile_layout(case.source, case.features.windows)) == undisturbed(case, case.log)
     assert_right(case, store)
 

@@ -8,19 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_kit.errors import StoreError
 from mlops_kit.features.definition.feature_set import FeatureSet
 from mlops_kit.features.layout import compile_layout
-from mlops_kit.features.online.pushing import Pusher
-from mlops_kit.features.online.records import events_space
-from tests.features.histories import CONDITIONS, VALUES, Case, cases, events_frame
+from tests.features.histories import CONDITIONS, VALUES, Case, cases
 from tests.features.offline.places import joined, written
 from tests.features.online.asking import ask, is_allowed_to_be_too_old, plain
 from tests.features.online.memory_store import MemoryStore
+from tests.features.online.pushes import push, push_with_crashes, states_of
 from tests.features.oracle import Happening, Question, is_same, window_features
 from tests.modes.online.features.in_process import MODEL, InProcess, serving_in_process
 
@@ -77,7 +74,8 @@ def test_join_push_and_the_servers_answers_are_the_bits_of_the_oracle(case: Case
     for event in case.log:
         push(case, one_by_one, [event])
     push_with_crashes(case, batched, data)
-    assert states_of(case, one_by_one) == states_of(case, batched)
+    layout = compile_layout(case.source, case.features.windows)
+    assert states_of(one_by_one, layout) == states_of(batched, layout)
     for store in (one_by_one, batched):
         assert_same(case, read(case, store), wanted)
     assert_same(case, asyncio.run(served(case, data)), wanted)
@@ -91,30 +89,6 @@ def assert_same(case: Case, found: Sequence[Vector | None], wanted: Sequence[Vec
             continue
         wrong = {name: (one[name], value) for name, value in expected.items() if not is_same(one[name], value)}
         assert not wrong, question
-
-
-def push(case: Case, store: MemoryStore, events: Sequence[Happening]) -> None:
-    layout = compile_layout(case.source, case.features.windows)
-    seq = np.array([event.seq for event in events], np.int64)
-    Pusher(case.source, layout, store).push(events_frame(case.source, events), seq)
-
-
-def states_of(case: Case, store: MemoryStore) -> dict[bytes, bytes]:
-    space = events_space(compile_layout(case.source, case.features.windows), "")
-    return {key: value.data for key, value in store.scan(space)}
-
-
-def push_with_crashes(case: Case, store: MemoryStore, data: st.DataObject) -> None:
-    done = 0
-    while done < len(case.log):
-        end = data.draw(st.integers(done + 1, len(case.log)))
-        store.fails_after = data.draw(st.none() | st.integers(0, 3))
-        try:
-            push(case, store, case.log[done:end])
-        except StoreError:
-            continue
-        store.fails_after = None
-        done = end
 
 
 def read(case: Case, store: MemoryStore) -> list[Vector | None]:
