@@ -146,6 +146,7 @@ def test_a_server_is_not_ready_before_its_store_has_answered(project: Project, t
                 assert process.stdout is not None
                 assert process.stderr is not None
                 url = process.stdout.readline().strip()
+                assert "starting" in process.stderr.readline()
                 assert "not ready, because the store of the features does not answer" in process.stderr.readline()
                 assert httpx.get(f"{url}/v2/health/ready").status_code == 503
                 valkey.start()
