@@ -24,6 +24,7 @@ from .export import export
 from .features import app as features
 from .init import init
 from .inspect import inspect
+from .interrupts import Interrupts
 from .lookup import lookup
 from .predict import predict
 from .serve import serve
@@ -86,6 +87,7 @@ app.add_typer(features, name="features")
 def run() -> NoReturn:
     """Run the command line and exit with the code that the outcome has."""
     signal.signal(signal.SIGTERM, _terminate)
+    interrupts = Interrupts()
     console.fill_closed_descriptors()
     try:
         code = app(standalone_mode=False)
@@ -95,7 +97,8 @@ def run() -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - the edge: every outcome becomes a code
         if os.environ.get("MLKIT_DEBUG") and not isinstance(error, (typer.TyperException, SystemExit)):
             traceback.print_exception(error)
-        code = _report(error)
+        is_interrupted = interrupts.has_come and not isinstance(error, SystemExit)
+        code = _report(KeyboardInterrupt() if is_interrupted else error)
     if code in (INTERRUPTED, TERMINATED):
         # A signal may have come just before a `with` block began; what it was to clean up is cleaned up here.
         gc.collect()

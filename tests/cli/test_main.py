@@ -178,3 +178,32 @@ def test_a_bug_exits_with_101_and_asks_for_a_report() -> None:
     assert done.returncode == 101
     assert "a bug in mlkit: ZeroDivisionError" in done.stderr
     assert "MLKIT_DEBUG=1" in done.stderr
+
+
+LIBRARY = """
+import os, signal, sys
+from mlops_kit_cli import main
+
+class Panic(BaseException):
+    """What code in Rust makes of it."""
+
+class Handle:
+    def __del__(self):
+        raise ValueError("not closed")
+
+def library():
+    handle = Handle()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise Panic("what I called failed") from None
+
+main.app.command("library")(library)
+sys.argv = ["mlkit", "library"]
+main.run()
+"""
+
+
+def test_ctrl_c_is_ctrl_c_whatever_a_library_makes_of_it() -> None:
+    done = subprocess.run([sys.executable, "-c", LIBRARY], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
