@@ -184,8 +184,8 @@ LIBRARY = """
 import os, signal, sys
 from mlops_kit_cli import main
 
-class Panic(BaseException):
-    """What code in Rust makes of it."""
+class Panic(BaseException):  # as code in Rust raises it
+    pass
 
 class Handle:
     def __del__(self):
