@@ -133,13 +133,12 @@ def test_labels_larger_than_memory_give_the_same(project: Path) -> None:
 
 def test_ctrl_c_leaves_nothing(project: Path) -> None:
     rows = 3_000_000
-    pl.DataFrame({"user": np.arange(rows) % 1000, "at": np.arange(rows), "amount": np.ones(rows)}).write_parquet(
-        "clicks.parquet"
-    )
+    clicks = {"user": np.arange(rows) % 2 + 1, "at": np.arange(rows) % 3_000_000, "amount": np.ones(rows)}
+    pl.DataFrame(clicks).with_columns(pl.col("at").cast(pl.Datetime)).write_parquet("clicks.parquet")
     before = tree(project)
     process = subprocess.Popen([*COMMAND, *WORDS, "--memory", "30MB"], stderr=subprocess.PIPE, text=True)
     try:
-        while not list(project.glob(".training.parquet.*")):
+        while not list(project.glob(".training.parquet.*/*.events")):
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)

@@ -14,6 +14,7 @@ from mlops_kit.features.kernel.portions import CODE, SEQ, TS, WORDS, group_event
 from mlops_kit.features.kernel.windows import Events, Questions, window_values
 from mlops_kit.features.layout import Layout, compile_layout
 from mlops_kit.features.offline.entities import Entities
+from mlops_kit.features.offline.memory import give_back_memory
 from mlops_kit.features.offline.partitions import Partitions, divide, sort_rows
 from mlops_kit.features.offline.scan import Scan
 from mlops_kit.features.offline.spine import Spine
@@ -56,6 +57,7 @@ def join_windows(
     first, last = spine.span_us
     scan = Scan(source, layout, entities, first - layout.retention_us, last, resources)
     partitions, texts = scan.run(report)
+    give_back_memory()
     columns = Columns(finisher, len(spine.times), {**texts, **own_texts, **finisher.texts})
     without_key = np.flatnonzero(entities.codes < 0)
     columns.fill(without_key, finisher.empty(len(without_key)))
