@@ -1,11 +1,9 @@
-import sys
-from contextlib import closing
-
 import pytest
 
-from mlops_kit.errors import MissingExtraError, UsageError
+from mlops_kit.errors import UsageError
 from mlops_kit.tables.address import Address
 from mlops_kit.tables.resolve import open_table, resolve_address
+from tests.without_package import error_without
 
 ADDRESSES = {
     "predictions": Address("folder", "predictions"),
@@ -70,12 +68,11 @@ def test_an_address_is_shown_without_its_password(text: str) -> None:
     assert str(resolve_address(str(address))) == str(address)
 
 
-def test_a_missing_driver_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if name.startswith("mlops_kit.tables.postgres")]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "adbc_driver_postgresql", None)
-    with (
-        pytest.raises(MissingExtraError, match=r"mlops-kit\[postgres\]"),
-        closing(open_table(resolve_address("postgresql://db/flights?table=eta"))),
-    ):
-        pass
+def test_a_missing_driver_is_named_with_its_extra() -> None:
+    program = (
+        "from mlops_kit.tables.resolve import open_table, resolve_address\n"
+        "open_table(resolve_address('postgresql://db/flights?table=eta'))"
+    )
+    said = error_without(["adbc_driver_postgresql"], program)
+    assert "MissingExtraError" in said
+    assert "mlops-kit[postgres]" in said

@@ -13,6 +13,7 @@ from mlops_kit.tables.interface import Table
 from mlops_kit.tables.resolve import open_table, resolve_address
 from tests.servers.cassandra import AUTHENTICATED, CassandraServer, run_cassandra
 from tests.tables.generations import make_frame, write_generation
+from tests.without_package import error_without
 
 PASSWORD = "s3cret"
 
@@ -109,14 +110,11 @@ def test_of_several_nodes_one_that_answers_is_enough(cassandra_server: Cassandra
 
 
 def test_a_driver_without_an_event_loop_is_said() -> None:
-    program = (
-        "import sys; sys.modules |= {'cassandra.io.libevwrapper': None, 'asyncore': None}\n"
-        "from mlops_kit.tables.resolve import lookup; lookup('cassandra://db/flights?table=eta')"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "UsageError" in done.stderr
-    assert "libev" in done.stderr
-    assert "pip install" in done.stderr
+    program = "from mlops_kit.tables.resolve import lookup; lookup('cassandra://db/flights?table=eta')"
+    said = error_without(["cassandra.io.libevwrapper", "asyncore"], program)
+    assert "UsageError" in said
+    assert "libev" in said
+    assert "pip install" in said
 
 
 def test_nothing_but_the_error_is_printed() -> None:

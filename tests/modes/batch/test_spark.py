@@ -3,7 +3,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,7 +21,6 @@ import mlops_kit
 from mlops_kit import errors
 from mlops_kit.errors import (
     InputError,
-    MissingExtraError,
     MlkitError,
     StoppedError,
     StoreError,
@@ -31,7 +29,6 @@ from mlops_kit.errors import (
     UsageError,
 )
 from mlops_kit.modes.batch import local
-from mlops_kit.modes.batch.engines import find_engine
 from mlops_kit.modes.batch.job import BatchJob
 from mlops_kit.modes.batch.sources import parquet
 from mlops_kit.modes.batch.sources.resolve import open_files
@@ -43,6 +40,7 @@ from tests.bundles import write_bundle
 from tests.cli.mlkit import COMMAND, mlkit
 from tests.modes.batch.rows import Watching, make_rows, run, write_rows
 from tests.servers.spark_connect import run_spark_connect
+from tests.without_package import error_without
 
 MASTER = "local[2]"
 
@@ -314,12 +312,12 @@ def test_what_goes_not_together_is_refused(job: BatchJob, changes: dict[str, obj
         run(replace(job, **changes))  # type: ignore[arg-type]
 
 
-def test_without_pyspark_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyspark", None)
-    monkeypatch.delitem(sys.modules, "mlops_kit.modes.batch.spark.engine", raising=False)
-    monkeypatch.delitem(sys.modules, "mlops_kit.modes.batch.spark.session", raising=False)
-    with pytest.raises(MissingExtraError, match=r"mlops-kit\[spark\]"):
-        find_engine("spark")
+def test_without_pyspark_the_extra_is_named() -> None:
+    said = error_without(
+        ["pyspark"], "from mlops_kit.modes.batch.engines import find_engine\nfind_engine('spark')"
+    )
+    assert "MissingExtraError" in said
+    assert "mlops-kit[spark]" in said
 
 
 def test_without_java_the_error_says_so(job: BatchJob, tmp_path: Path) -> None:
