@@ -59,9 +59,12 @@ class App:
         self.gate = Gate(models, self._routes, job.limits.queue, self._keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            return
+        """Answer one request of any ASGI server. Ours asks for the answer itself, see Connection."""
+        if scope["type"] == "http" and (response := await self.answer(scope, receive)):
+            await response.send(send)
+
+    async def answer(self, scope: Scope, receive: Receive) -> Response | None:
+        """The answer to one request; None where the client went away before it had sent all."""
         started = time.perf_counter()
         path = scope["path"]
         failure = oip_error if path.startswith("/v2") else mlflow_error
@@ -74,7 +77,7 @@ class App:
             response = route.failure(status_of(error), str(error))
         except DisconnectedError:
             route.count(GONE, time.perf_counter() - started)
-            return
+            return None
         except asyncio.CancelledError:
             if not self.is_giving_up:
                 raise
@@ -85,7 +88,7 @@ class App:
         route.count(response.status, time.perf_counter() - started)
         if len(response.body) >= WORTH_BYTES:
             response = await compressed(response, scope)
-        await response.send(send)
+        return response
 
     def _build_routes(self) -> Routes:
         health, operations = self.health, self._operations

@@ -11,9 +11,10 @@ from typing import Any
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from mlops_kit.modes.online.http.overload import Gate
+from mlops_kit.modes.online.http.app import App
+from mlops_kit.modes.online.http.messages import CLOSE, encode_head
 
 HEAD_BYTES = 65536
 """What may come in a row without being a part of a body: request lines, headers, trailers, chunk sizes."""
@@ -34,10 +35,10 @@ CLOSING = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: 
 class Connection(HttpToolsProtocol):
     """uvicorn's, which notes how long it waits for its client."""
 
-    def __init__(self, gate: Gate, arriving: "MutableSet[Connection]", *arguments: Any, **options: Any) -> None:
+    def __init__(self, door: App, arriving: "MutableSet[Connection]", *arguments: Any, **options: Any) -> None:
         """Is among those `arriving` until it is connected: with TLS, that takes several messages."""
         super().__init__(*arguments, **options)
-        self._gate = gate
+        self._door = door
         self._arriving = arriving
         arriving.add(self)
         self._waits_since = time.monotonic()
@@ -69,8 +70,35 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A request's head is there: it is answered from now on, or refused for want of room."""
-        if self._gate.has_room(self.url) or not self._refuse_for_now():
+        if self._door.gate.has_room(self.url) or not self._refuse_for_now():
             super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Answer a request. What ASGI would have an answer said in, and checked, costs as much as the model."""
+        del app
+        task = self.loop.create_task(self._answer(cycle))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    async def _answer(self, cycle: RequestResponseCycle) -> None:
+        response = await self._door.answer(cycle.scope, cycle.receive)  # type: ignore[arg-type]
+        if self.flow.write_paused and not cycle.disconnected:
+            await self.flow.drain()
+        if response is None or cycle.disconnected:
+            return
+        fields = (*self.server_state.default_headers, *response.fields)
+        if CLOSE in fields:
+            cycle.keep_alive = False
+        elif not cycle.keep_alive:
+            fields = (*fields, CLOSE)
+        head = encode_head(response.status, fields)
+        self.transport.write(head if cycle.scope["method"] == "HEAD" else head + response.body)
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response = _nothing
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
@@ -108,8 +136,8 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def cut_if_answered(self) -> None:
-        """End it at once if its client has not read the answer yet."""
-        if self._is_answering and self.cycle.response_started:
+        """End it at once if its client does not read what it was answered before."""
+        if self._is_answering and self.flow.write_paused:
             self.cut()
 
     def cut(self) -> None:
@@ -130,7 +158,7 @@ class Connection(HttpToolsProtocol):
             return False
         if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
             return False
-        refusal = self._gate.refusal(self.url, self.headers, self.server_state.default_headers)
+        refusal = self._door.gate.refusal(self.url, self.headers, self.server_state.default_headers)
         if refusal is None or not self.parser.should_keep_alive():
             return False
         self.cycle = REFUSED
@@ -167,6 +195,10 @@ class Connection(HttpToolsProtocol):
         body = orjson.dumps({"error": message, "error_code": "BAD_REQUEST", "message": message})
         self.transport.write(b"HTTP/1.1 %b\r\n" % status + CLOSING % (len(body), body))
         self.transport.close()
+
+
+def _nothing() -> None:
+    """What a request that is answered has to call: its connection would never be free of it."""
 
 
 def cut_stuck(connections: Iterable[asyncio.Protocol], timeout_s: float) -> None:

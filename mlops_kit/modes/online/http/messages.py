@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from mlops_kit.errors import InputError, TooLargeError
@@ -14,6 +15,9 @@ Fields = Iterable[tuple[bytes, bytes]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = b"application/json"
+CLOSE = (b"connection", b"close")
+
+STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 MOST_DIGITS = 18
 BY_NAME = "headers by name"
@@ -49,6 +53,16 @@ class Response:
 
 
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
+
+
+def encode_head(status: int, fields: Fields) -> bytes:
+    """What comes before the body of an answer."""
+    return STATUS_LINES[status] + encode_fields(fields) + b"\r\n"
+
+
+def encode_fields(fields: Fields) -> bytes:
+    """A line for each."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 def header(scope: Scope, name: bytes) -> bytes:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from mlops_kit.errors import OverloadedError, UnauthorizedError
-from mlops_kit.modes.online.http.messages import Fields, authorization
+from mlops_kit.modes.online.http.messages import STATUS_LINES, Fields, authorization, encode_fields
 from mlops_kit.modes.online.http.routes import Route, Routes
 from mlops_kit.modes.online.keys import Keys
 from mlops_kit.modes.online.models import Models
@@ -47,7 +47,7 @@ class Gate:
             return None
         _, route, (before, after) = self._entrances[url]
         route.count(STATUS, 0.0)
-        return before + _lines(defaults) + after
+        return before + encode_fields(defaults) + after
 
     def _has_room(self, model: ServedModel) -> bool:
         """Also for those that came in this turn of the event loop before it, and are in no queue yet."""
@@ -73,9 +73,4 @@ class Gate:
 def _encode(route: Route, queue: int) -> tuple[bytes, bytes]:
     """What comes before and after the headers that every answer has."""
     response = route.failure(STATUS, str(OverloadedError(queue)))
-    status_line = b"HTTP/1.1 %d %b\r\n" % (STATUS, STATUS.phrase.encode())
-    return status_line, _lines(response.fields) + b"\r\n" + response.body
-
-
-def _lines(fields: Fields) -> bytes:
-    return b"".join(b"%b: %b\r\n" % field for field in fields)
+    return STATUS_LINES[STATUS], encode_fields(response.fields) + b"\r\n" + response.body

@@ -13,11 +13,11 @@ import uvicorn
 
 from mlops_kit.modes.online.http.app import App
 from mlops_kit.modes.online.http.connection import Connection, cut_stuck
+from mlops_kit.modes.online.http.messages import CLOSE
 from mlops_kit.modes.online.job import ServeJob
 from mlops_kit.modes.online.listening import accept_rest, turn_away
 from mlops_kit.modes.online.traffic import Traffic
 
-CLOSE = (b"connection", b"close")
 LAST_REQUESTS_S = 1.0
 """How long a client that is connected may take to ask, before its connection is closed on it."""
 
@@ -77,7 +77,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="none",
-            http=partial(Connection, app.gate, self._arriving),  # type: ignore[arg-type]
+            http=partial(Connection, app, self._arriving),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
