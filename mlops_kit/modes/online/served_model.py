@@ -53,6 +53,7 @@ class ServedModel:
         self.signature = loaded.signature
         self.optional = loaded.optional
         self.needed = [column for column in self.signature.columns if column.name not in self.optional]
+        self.needed_names = [column.name for column in self.needed]
         self.digest = loaded.digest
         self.version = self.digest.removeprefix("sha256:")[:12]
         """What protocols that have versions call it: the beginning of the digest."""

@@ -14,7 +14,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mlops_kit.modes.online.http.app import App
-from mlops_kit.modes.online.http.messages import CLOSE, encode_head
+from mlops_kit.modes.online.http.messages import BODY, CLOSE, Scope, encode_head
 
 HEAD_BYTES = 65536
 """What may come in a row without being a part of a body: request lines, headers, trailers, chunk sizes."""
@@ -81,7 +81,10 @@ class Connection(HttpToolsProtocol):
         self.tasks.add(task)
 
     async def _answer(self, cycle: RequestResponseCycle) -> None:
-        response = await self._door.answer(cycle.scope, cycle.receive)  # type: ignore[arg-type]
+        scope: Scope = cycle.scope  # type: ignore[assignment]
+        if not cycle.more_body and not cycle.waiting_for_100_continue:
+            scope[BODY], cycle.body = bytes(cycle.body), bytearray()
+        response = await self._door.answer(scope, cycle.receive)  # type: ignore[arg-type]
         if self.flow.write_paused and not cycle.disconnected:
             await self.flow.drain()
         if response is None or cycle.disconnected:
@@ -92,7 +95,7 @@ class Connection(HttpToolsProtocol):
         elif not cycle.keep_alive:
             fields = (*fields, CLOSE)
         head = encode_head(response.status, fields)
-        self.transport.write(head if cycle.scope["method"] == "HEAD" else head + response.body)
+        self.transport.write(head if scope["method"] == "HEAD" else head + response.body)
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         cycle.on_response = _nothing

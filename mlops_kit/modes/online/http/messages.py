@@ -23,6 +23,9 @@ MOST_DIGITS = 18
 BY_NAME = "headers by name"
 """Where a scope keeps them, once one was asked for: each request is asked for several."""
 
+BODY = "whole body"
+"""Where a scope has it if it came with the head, as that of a small request does: ASGI would have it asked for."""
+
 
 class DisconnectedError(Exception):
     """The client went away before its request was complete."""
@@ -89,8 +92,16 @@ def whole_number(scope: Scope, name: bytes, unit: str) -> int | None:
     return int(value)
 
 
-async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
-    """The whole body, decompressed. Raises TooLargeError as soon as there are more bytes than `most`."""
+def decode_body(scope: Scope, body: bytes, most: int) -> bytes:
+    """A whole body, decompressed. Raises TooLargeError for more bytes than `most`."""
+    if len(body) > most:
+        raise TooLargeError(most)
+    coding = header(scope, b"content-encoding").lower()
+    return body if not coding or coding == b"identity" else decompress(body, coding, most)
+
+
+async def receive_body(scope: Scope, receive: Receive, most: int) -> bytes:
+    """The whole body as it is sent. Raises TooLargeError as soon as there are more bytes than `most`."""
     declared = header(scope, b"content-length")
     if declared.isdigit() and int(declared) > most:
         raise TooLargeError(most)
@@ -106,7 +117,4 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
             raise TooLargeError(most)
         parts.append(part)
         if not message.get("more_body", False):
-            break
-    body = parts[0] if len(parts) == 1 else b"".join(parts)
-    coding = header(scope, b"content-encoding").lower()
-    return body if not coding or coding == b"identity" else decompress(body, coding, most)
+            return parts[0] if len(parts) == 1 else b"".join(parts)

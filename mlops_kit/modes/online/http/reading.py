@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from mlops_kit.errors import ReadTimeoutError
-from mlops_kit.modes.online.http.messages import Receive, Scope, read_body
+from mlops_kit.modes.online.http.messages import BODY, Receive, Scope, decode_body, receive_body
 from mlops_kit.modes.online.limits import Limits
 
 LOOK_S = 0.25
@@ -20,12 +20,18 @@ class BodyReader:
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body, decompressed. Raises TooLargeError, ReadTimeoutError, UnsupportedMediaTypeError."""
+        body = scope.get(BODY)
+        if body is None:
+            body = await self._receive(scope, receive)
+        return decode_body(scope, body, self._limits.body_bytes)
+
+    async def _receive(self, scope: Scope, receive: Receive) -> bytes:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("ASGI applications run in tasks")
         self._reading[task] = time.perf_counter()
         try:
-            return await read_body(scope, receive, self._limits.body_bytes)
+            return await receive_body(scope, receive, self._limits.body_bytes)
         except asyncio.CancelledError:
             if task in self._reading:
                 raise

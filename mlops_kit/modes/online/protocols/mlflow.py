@@ -61,11 +61,9 @@ def _read_split(model: ServedModel, frame: Any) -> Request:
         raise InputError("dataframe_split is no object with columns and data")
     names, data = frame.get("columns"), frame["data"]
     if names is None:
-        names = [column.name for column in model.needed]
-    if not isinstance(names, list) or set(map(type, names)) - {str}:
-        raise InputError("the columns of dataframe_split are no list of names")
-    if len(set(names)) < len(names):
-        raise InputError("two columns of dataframe_split have the same name")
+        names = model.needed_names
+    elif names != model.needed_names:
+        _check_names(names)
     if not all(type(row) is list and len(row) == len(names) for row in data):
         raise InputError("the rows of dataframe_split are not as long as its columns")
     if len(data) == 1:
@@ -73,12 +71,19 @@ def _read_split(model: ServedModel, frame: Any) -> Request:
     return _columns(model, _turned(names, data), len(data))
 
 
+def _check_names(names: Any) -> None:
+    if not isinstance(names, list) or set(map(type, names)) - {str}:
+        raise InputError("the columns of dataframe_split are no list of names")
+    if len(set(names)) < len(names):
+        raise InputError("two columns of dataframe_split have the same name")
+
+
 def _read_records(model: ServedModel, records: Any) -> Request:
     if not isinstance(records, list) or not all(type(record) is dict for record in records):
         raise InputError("the records are no list of objects")
     if len(records) == 1:
         return model.row(records[0])
-    names = [column.name for column in model.needed]
+    names = [*model.needed_names]
     if short := next((name for name in names for record in records if name not in record), None):
         raise InputError(f"a record has no {short!r}", fix="send every column in every record")
     names += [name for name in model.optional if any(name in record for record in records)]
