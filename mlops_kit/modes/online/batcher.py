@@ -16,6 +16,11 @@ from mlops_kit.errors import DeadlineError, OverloadedError
 from mlops_kit.modes.online.batch import Answer, Feeds, Results, Run, Waiting, run_batch
 from mlops_kit.modes.online.run_cost import RunCost
 
+CROWDED_TURN_S = 0.002
+"""For so long runs follow each other without a look at the sockets while the queue is at least half full: requests
+are then read, refused and answered many at a time, which costs half as much for each.
+"""
+
 
 class Batcher:
     """A bounded queue before one model. All methods are called on the event loop."""
@@ -62,6 +67,10 @@ class Batcher:
     def is_idle(self) -> bool:
         """Whether nothing waits or runs."""
         return not self._queue and not self._running
+
+    @property
+    def _is_crowded(self) -> bool:
+        return len(self._queue) >= self._max_requests // 2
 
     def submit(self, feeds: Feeds, rows: int, deadline: float) -> "asyncio.Future[Answer]":
         """Queue a request. `deadline` is a time of time.perf_counter(): the future has DeadlineError then.
@@ -116,22 +125,27 @@ class Batcher:
 
     def _go_on(self) -> None:
         """What waits after a run has waited long enough."""
-        if self._queue and self._next is None:
+        if self._queue and not self._running and self._next is None:
             self._next = self._loop.call_soon(self._start_next)
 
     def _start_next(self) -> None:
         """Run what waits, or prepare that."""
         self._next = None
-        batch = self._take()
-        if not batch:
-            return
-        started = time.perf_counter()
-        if self._prepare is None:
-            self._run_batch(batch, started)
-            return
+        started = now = time.perf_counter()
+        while batch := self._take():
+            if self._prepare:
+                self._await(self._prepare([one.feeds for one in batch]), batch, now)
+            else:
+                self._run_batch(batch, now)
+            now = time.perf_counter()
+            if self._running or not self._is_crowded or now > started + CROWDED_TURN_S:
+                break
+        self._go_on()
+
+    def _await(self, preparation: Coroutine[Any, Any, None], batch: Sequence[Waiting], started: float) -> None:
         self._running = batch
         self._set_alarm()
-        self._preparing = self._loop.create_task(self._prepare([one.feeds for one in batch]))
+        self._preparing = self._loop.create_task(preparation)
         self._preparing.add_done_callback(lambda task: self._run_prepared(batch, task, started))
 
     def _run_prepared(self, batch: Sequence[Waiting], task: "asyncio.Task[None]", started: float) -> None:
@@ -145,7 +159,6 @@ class Batcher:
                 waiting.future.set_exception(error)
         elif batch:
             self._run_batch(batch, started)
-            return
         self._go_on()
 
     def _run_batch(self, batch: Sequence[Waiting], started: float) -> None:
@@ -153,7 +166,6 @@ class Batcher:
         rows = sum(waiting.rows for waiting in batch)
         if self._cost.is_short(rows):
             self._settle(batch, run_batch(self._run, batch, rows), started)
-            self._go_on()
             return
         self._running = batch
         self._set_alarm()

@@ -119,6 +119,22 @@ async def test_a_full_queue_refuses() -> None:
     await asyncio.gather(running, *waiting)
 
 
+@pytest.mark.parametrize(("turn_s", "at_once"), [(10.0, 5), (0.0, 1)])
+async def test_while_the_queue_is_half_full_batches_follow_each_other_for_some_time(
+    turn_s: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlops_kit.modes.online.batcher.CROWDED_TURN_S", turn_s)
+    model = Model()
+    batcher = batcher_of(model, max_rows=1, max_requests=8)
+    for _ in range(50):
+        await batcher.submit(feeds_of(0), 1, soon())
+    model.batches.clear()
+    futures = [batcher.submit(feeds_of(i), 1, soon()) for i in range(8)]
+    await asyncio.sleep(0)
+    assert len(model.batches) == at_once
+    assert [doubled(await future) for future in futures] == [[2 * i] for i in range(8)]
+
+
 async def test_at_its_deadline_a_request_fails_and_what_waited_is_not_run() -> None:
     model = Model()
     batcher = await slow_batcher(model)

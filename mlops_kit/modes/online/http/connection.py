@@ -166,7 +166,6 @@ class Connection(HttpToolsProtocol):
             return False
         self.cycle = REFUSED
         self.transport.write(refusal)
-        self.on_response_complete()
         return True
 
     def _parse(self, data: bytes | memoryview) -> None:

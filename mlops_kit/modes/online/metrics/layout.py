@@ -139,7 +139,8 @@ class ModelLayout:
 
     def request(self, door: str, status: int) -> int:
         """Where requests of this outcome are counted."""
-        return self.requests + OUTCOMES.get((door, status), OUTCOMES[door, 500])
+        place = OUTCOMES.get((door, status))
+        return self.requests + (OUTCOMES[door, 500] if place is None else place)
 
 
 class Layout:
