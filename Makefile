@@ -58,8 +58,8 @@ lint: $(VENV)/$(EXTRAS)-is-installed ## Only the static checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/$(EXTRAS)-is-installed ## Measure everything beside its targets, into tests/benchmarks/RESULTS.md
-	$(BIN)/python -m tests.benchmarks.run
+bench: $(VENV)/$(EXTRAS)-is-installed ## Measure all, or ONLY="bench_start …", beside their targets, into tests/benchmarks/RESULTS.md
+	$(BIN)/python -m tests.benchmarks.run $(ONLY)
 
 docs: $(VENV)/$(EXTRAS)-is-installed ## Write the command reference of the README anew from --help
 	$(BIN)/python -m tests.docs.reference README.md

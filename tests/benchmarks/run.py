@@ -5,12 +5,13 @@ missed, failed or too late.
 
     python -m tests.benchmarks.run [--timeout SECONDS] [NAME…]
 
-With names (bench_start, …), only those run, and RESULTS.md stays as it is.
+With names (bench_start, …), only those run, and what RESULTS.md has of the others stays in it.
 """
 
 import argparse
 import os
 import platform
+import re
 import selectors
 import signal
 import subprocess
@@ -28,6 +29,8 @@ FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "RESULTS.md"
 TIMEOUT_S = 3600.0
 HEADS = ("benchmark", "figure", "value", "target", "verdict")
+ORIGIN = ("day", "machine")
+CELL = re.compile(r"(?<!\\)\|")
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,9 @@ def main(names: Sequence[str], timeout_s: float) -> int:
     rows = [HEADS, *(row for outcome in outcomes for row in outcome.rows())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print("\n" + "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
-    if not names:
-        RESULTS.write_text(render_results(outcomes), encoding="utf-8")
-        print(f"\nwritten to {RESULTS}")
+    before = RESULTS.read_text(encoding="utf-8") if names and RESULTS.exists() else ""
+    RESULTS.write_text(render_results(outcomes, before), encoding="utf-8")
+    print(f"\nwritten to {RESULTS}")
     return 0 if all(outcome.is_good for outcome in outcomes) else 1
 
 
@@ -122,24 +125,39 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def render_results(outcomes: Sequence[Outcome]) -> str:
-    """The file."""
-    lines = [HEADS, ["---"] * len(HEADS), *(row for outcome in outcomes for row in outcome.rows())]
-    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    took = sum(outcome.seconds for outcome in outcomes)
+def render_results(outcomes: Sequence[Outcome], before: str = "") -> str:
+    """The file. Of the one `before`, the rows of other benchmarks stay."""
+    origin = (f"{datetime.now(UTC):%Y-%m-%d}", _machine())
+    rows = [_line((*row, *origin)) for outcome in outcomes for row in outcome.rows()]
+    measured = {outcome.name for outcome in outcomes}
+    rows += [
+        line
+        for line in before.splitlines()
+        if _benchmark(line).startswith("bench_") and _benchmark(line) not in measured
+    ]
+    heads = (*HEADS, *ORIGIN)
+    table = "\n".join((_line(heads), _line(["---"] * len(heads)), *sorted(rows, key=_benchmark)))
     return (
-        "# What the benchmarks found\n\n"
-        f"`make bench` wrote this on {datetime.now(UTC):%Y-%m-%d}, with mlkit {__version__}, on {_machine()}, in "
-        f"{took / 60:.0f} minutes. Every figure is of one run, beside what it is compared with; read the "
-        "benchmark's own docstring for what that is.\n\n"
+        f"# What the benchmarks found\n\n`make bench` wrote this, with mlkit {__version__}. Every figure is of one run, "
+        "beside what it is compared with; read the benchmark's own docstring for what that is.\n\n"
         f"{table}\n"
     )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _benchmark(line: str) -> str:
+    """Whose row it is; empty for what is none."""
+    cells = CELL.split(line)
+    return cells[1].strip() if len(cells) > 2 else ""
 
 
 def _machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"{os.cpu_count()} cores of {cpu or platform.machine()}, {platform.system()} {platform.release()}"
+    return f"{os.cpu_count()} cores of {cpu or platform.machine()}"
 
 
 if __name__ == "__main__":
