@@ -99,7 +99,7 @@ def test_the_template_is_trained_exported_and_scored_by_the_installed_wheel(whee
         cwd=tmp_path,
     )
     run(tmp_path / "venv/bin/mlkit", "init", "eta", "project", cwd=tmp_path)
-    path = f"{tmp_path}/venv/bin:/usr/bin:/bin"
-    for target in ("export", "verify", "predict", "batch"):
-        run("env", f"PATH={path}", "make", target, cwd=tmp_path / "project")
+    # OpenMP's threads wait for each other in a busy loop, which other tests pay for.
+    environment = (f"PATH={tmp_path}/venv/bin:/usr/bin:/bin", "OMP_NUM_THREADS=1")
+    run("env", *environment, "make", "export", "batch", cwd=tmp_path / "project")
     assert list((tmp_path / "project" / "predictions").rglob("*.parquet"))
