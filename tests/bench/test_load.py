@@ -1,9 +1,7 @@
 """The client finds what was planted in a server, to 5 %."""
 
 import asyncio
-import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,6 +29,7 @@ from tests.bench.planted import (
     Working,
     planted,
 )
+from tests.bench.wrk import wrk_rate
 from tests.ports import free_port
 
 
@@ -74,7 +73,7 @@ def test_closed_loop_open_loop_and_wrk_agree_on_a_planted_capacity(client: LoadP
             return [closed.rate, overload.rate]
 
         assert agrees(measure, [400, 400], within=0.05)
-        assert agrees(lambda: [_wrk(target.port)], [400], within=0.1)
+        assert agrees(lambda: [wrk_rate(target.port, 8, 1)], [400], within=0.1)
 
 
 def test_a_server_at_its_limit_gives_the_client_as_much_as_wrk(client: LoadProcess) -> None:
@@ -84,7 +83,7 @@ def test_a_server_at_its_limit_gives_the_client_as_much_as_wrk(client: LoadProce
     with planted(Working(0.002)) as target, ThreadPoolExecutor(1) as other:
 
         def measure() -> list[float]:
-            theirs = other.submit(_wrk, target.port, 2)
+            theirs = other.submit(wrk_rate, target.port, 8, 2)
             return [client.run(target, Closed(8, 2)).rate / theirs.result()]
 
         assert agrees(measure, [1], within=0.1)
@@ -95,7 +94,9 @@ def test_refusals_are_errors_and_no_goodput(client: LoadProcess) -> None:
         load = client.run(target, Open(1000, 1))
     assert load.errors.keys() == {"HTTP 429"}
     assert len(load.due_s) + load.errors["HTTP 429"] == 1000
-    assert load.goodput(1.0) <= load.rate <= 215
+    assert load.goodput(1.0) <= load.rate
+    # On a busy machine it may take longer than the second that was asked for.
+    assert len(load.due_s) <= 200 * (load.answered_s.max() - load.sent_s.min()) + 6
     assert load.missed(1.0) == pytest.approx(load.failed / 1000)
 
 
@@ -208,15 +209,3 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
     assert load.rate == 2
     assert load.goodput(0.3) == 2
     assert load.missed(0.3) == 0.5
-
-
-def _wrk(port: int, seconds: int = 1) -> float:
-    said = subprocess.run(
-        ["wrk", "-t1", "-c8", f"-d{seconds}s", f"http://127.0.0.1:{port}/"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    assert rate
-    return float(rate[1])
