@@ -161,8 +161,10 @@ class Connection(HttpToolsProtocol):
             return False
         if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
             return False
+        if not self.parser.should_keep_alive():
+            return False
         refusal = self._door.gate.refusal(self.url, self.headers, self.server_state.default_headers)
-        if refusal is None or not self.parser.should_keep_alive():
+        if refusal is None:
             return False
         self.cycle = REFUSED
         self.transport.write(refusal)
