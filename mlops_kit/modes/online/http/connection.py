@@ -95,7 +95,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
 
     def _write(self, response: Response, cycle: RequestResponseCycle) -> None:
-        """Headers that every answer has are those of when the request came: one behind it may be the last."""
+        # The headers of when the request came: a stop since then ends the connection with the last one behind it.
         fields = (*cycle.default_headers, *response.fields)
         if CLOSE in fields:
             cycle.keep_alive = False
@@ -165,11 +165,10 @@ class Connection(HttpToolsProtocol):
 
     def _refuse_for_now(self) -> bool:
         """Only where nothing else goes on here; elsewhere, False: who would answer refuses it."""
-        if self._is_answering or self.flow.write_paused or self.parser.get_method() != b"POST":
+        parser = self.parser
+        if self._is_answering or self.flow.write_paused or parser.get_method() != b"POST":
             return False
-        if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
-            return False
-        if not self.parser.should_keep_alive():
+        if parser.should_upgrade() or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
             return False
         refusal = self._door.gate.refusal(self.url, self.headers, self.server_state.default_headers)
         if refusal is None:
