@@ -1,15 +1,21 @@
 """Clients that are slow, half open, or hostile, over raw sockets."""
 
+import asyncio
 import json
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
+from mlops_kit.modes.online.http.connection import Connection
+from mlops_kit.modes.online.http.messages import Response
 from tests.bundles import NAMES, write_bundle
 from tests.modes.online.server import RunningServer, serving
 
@@ -249,3 +255,82 @@ def test_a_million_chunks_of_a_byte_are_a_body(server: RunningServer) -> None:
     # A busy machine takes too long.
     assert b"3160.0" in answers or answers.startswith((b"HTTP/1.1 408", b"HTTP/1.1 504"))
     assert is_answering(server)
+
+
+class Door:
+    """An application that answers once it may, and is its own gate, with room for everybody."""
+
+    def __init__(self, make_answer: Callable[[], Response]) -> None:
+        self.make_answer = make_answer
+        self.may_answer = asyncio.Event()
+        self.gate = self
+
+    def has_room(self, _url: bytes) -> bool:
+        return True
+
+    async def answer(self, *_: object) -> Response:
+        await self.may_answer.wait()
+        return self.make_answer()
+
+
+@asynccontextmanager
+async def in_process(door: Any, asked: bytes) -> AsyncIterator[tuple[Connection, socket.socket]]:
+    """A connection that was asked so, and its client's end. Little fits between them."""
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    connection = Connection(door, set(), uvicorn.Config(door, log_config=None), ServerState(), {})
+    with theirs:
+        theirs.settimeout(WAIT_S)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
+        theirs.sendall(asked)
+        await until(lambda: bool(connection.tasks))
+        yield connection, theirs
+        connection.cut()
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not is_true():
+            await asyncio.sleep(0.01)
+
+
+ON_UVLOOP = pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})], ids=["uvloop"])
+
+
+@ON_UVLOOP
+@pytest.mark.anyio
+async def test_who_does_not_read_a_last_answer_is_waited_for_from_then_on() -> None:
+    door = Door(lambda: Response(200, b"x" * 40_000))
+    async with in_process(door, LAST + PING) as (connection, _):
+        before = time.monotonic()
+        door.may_answer.set()
+        await until(lambda: not connection.tasks)
+        assert not connection.is_stuck(before)
+        assert connection.is_stuck(time.monotonic())
+
+
+@ON_UVLOOP
+@pytest.mark.anyio
+async def test_a_request_that_cannot_be_answered_ends_its_connection() -> None:
+    def fail() -> Response:
+        raise ZeroDivisionError
+
+    door = Door(fail)
+    async with in_process(door, PING) as (connection, client):
+        tasks = [*connection.tasks]
+        door.may_answer.set()
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.gather(*tasks)
+        assert await asyncio.to_thread(read_all, client) == b""
+
+
+@ON_UVLOOP
+@pytest.mark.anyio
+async def test_a_connection_that_is_cut_while_several_requests_wait_is_not_written_to() -> None:
+    door = Door(lambda: Response(200, b"x"))
+    async with in_process(door, PING * 2) as (connection, _):
+        tasks = [*connection.tasks]
+        connection.cut()
+        await until(lambda: connection not in connection.connections)
+        door.may_answer.set()
+        await asyncio.gather(*tasks)

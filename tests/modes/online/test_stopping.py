@@ -21,7 +21,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.bundles import slow_graph, write_bundle
 from tests.cli.mlkit import COMMAND
-from tests.modes.online.asking import BODY, PATIENCE_S, kill, until
+from tests.modes.online.asking import BODY, PATIENCE_S, kill, metrics_of, until
 from tests.modes.online.server import RunningServer, serving
 
 ROW = json.dumps(BODY).encode()
@@ -153,6 +153,17 @@ def test_with_a_delay_it_answers_on_and_is_not_ready(bundle: Path) -> None:
         until(lambda: httpx.get(f"{server.url}/v2/health/ready").status_code == 503)
         assert httpx.post(f"{server.url}/invocations", json=BODY).status_code == 200
         assert server.process.wait(PATIENCE_S) == 0
+
+
+def test_what_was_asked_in_one_go_is_answered_to_the_last(bundle: Path) -> None:
+    with serving(bundle, "--max-delay-ms", "1000", "--timeout-ms", "20000") as server:
+        with socket.create_connection(server.address, PATIENCE_S) as connection:
+            connection.sendall((HEAD % (b"/invocations", len(ROW)) + ROW) * 2)
+            until(lambda: metrics_of(server)["mlkit_queued_requests", "tiny"] == 1)
+            server.process.send_signal(signal.SIGTERM)
+            answers = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        assert (answers.count(b"HTTP/1.1 200"), answers.count(b"connection: close")) == (2, 1)
+        assert server.stop()[0] == 0
 
 
 @pytest.mark.parametrize(("path", "field"), [("/invocations", "message"), ("/v2/models/tiny/infer", "error")])

@@ -14,7 +14,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mlops_kit.modes.online.http.app import App
-from mlops_kit.modes.online.http.messages import BODY, CLOSE, Scope, encode_head
+from mlops_kit.modes.online.http.messages import BODY, CLOSE, Response, Scope, encode_head
 
 HEAD_BYTES = 65536
 """What may come in a row without being a part of a body: request lines, headers, trailers, chunk sizes."""
@@ -84,22 +84,30 @@ class Connection(HttpToolsProtocol):
         scope: Scope = cycle.scope  # type: ignore[assignment]
         if not cycle.more_body and not cycle.waiting_for_100_continue:
             scope[BODY], cycle.body = bytes(cycle.body), bytearray()
-        response = await self._door.answer(scope, cycle.receive)  # type: ignore[arg-type]
-        if self.flow.write_paused and not cycle.disconnected:
-            await self.flow.drain()
-        if response is None or cycle.disconnected:
-            return
-        fields = (*self.server_state.default_headers, *response.fields)
+        try:
+            response = await self._door.answer(scope, cycle.receive)  # type: ignore[arg-type]
+            if self.flow.write_paused:
+                await self.flow.drain()
+            if response and not self.transport.is_closing():
+                self._write(response, cycle)
+        finally:
+            if not cycle.response_complete:
+                self.transport.close()
+
+    def _write(self, response: Response, cycle: RequestResponseCycle) -> None:
+        # The headers of when the request came: a stop since then ends the connection with the last one behind it.
+        fields = (*cycle.default_headers, *response.fields)
         if CLOSE in fields:
             cycle.keep_alive = False
         elif not cycle.keep_alive:
             fields = (*fields, CLOSE)
         head = encode_head(response.status, fields)
-        self.transport.write(head if scope["method"] == "HEAD" else head + response.body)
+        self.transport.write(head if cycle.scope["method"] == "HEAD" else head + response.body)
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         cycle.on_response = _nothing
         if not cycle.keep_alive:
+            self._waits_since = time.monotonic()
             self.transport.close()
         self.on_response_complete()
 
@@ -125,8 +133,8 @@ class Connection(HttpToolsProtocol):
         """
         if self._blocked_since is not None:
             return self._blocked_since < since
-        is_watched = self.timeout_keep_alive_task is not None and not self.transport.is_closing()
-        return not self._is_answering and not is_watched and self._waits_since < since
+        is_watched = self._is_answering or self.timeout_keep_alive_task is not None
+        return self._waits_since < since and (self.transport.is_closing() or not is_watched)
 
     def shutdown(self) -> None:
         """Close after the answer that is being made. A client that is about to ask hears so with its answer."""
@@ -157,12 +165,13 @@ class Connection(HttpToolsProtocol):
 
     def _refuse_for_now(self) -> bool:
         """Only where nothing else goes on here; elsewhere, False: who would answer refuses it."""
-        if self._is_answering or self.flow.write_paused or self.parser.get_method() != b"POST":
+        parser = self.parser
+        if self._is_answering or self.flow.write_paused or parser.get_method() != b"POST":
             return False
-        if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
+        if parser.should_upgrade() or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
             return False
         refusal = self._door.gate.refusal(self.url, self.headers, self.server_state.default_headers)
-        if refusal is None or not self.parser.should_keep_alive():
+        if refusal is None:
             return False
         self.cycle = REFUSED
         self.transport.write(refusal)
