@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from hypothesis import event
 from hypothesis import strategies as st
 
 from mlops_kit.errors import StoreError
@@ -21,8 +22,9 @@ def states_of(store: Store, layout: Layout) -> dict[bytes, bytes]:
 
 def push(case: Case, store: Store, events: Sequence[Happening]) -> None:
     layout = compile_layout(case.source, case.features.windows)
-    seq = np.array([event.seq for event in events], np.int64)
-    Pusher(case.source, layout, store).push(events_frame(case.source, events), seq)
+    seq = np.array([one.seq for one in events], np.int64)
+    if Pusher(case.source, layout, store).push(events_frame(case.source, events), seq).late:
+        event("an event came too late")
 
 
 def push_with_crashes(case: Case, store: MemoryStore, data: st.DataObject) -> None:
