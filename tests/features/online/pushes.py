@@ -12,7 +12,7 @@ from mlops_kit.features.online.pushing import Pusher
 from mlops_kit.features.online.records import events_space
 from mlops_kit.stores.interface import Store
 from tests.features.histories import Case, events_frame
-from tests.features.online.memory_store import MemoryStore
+from tests.features.online.crashing_store import Crashing
 from tests.features.oracle import Happening
 
 
@@ -27,7 +27,7 @@ def push(case: Case, store: Store, events: Sequence[Happening]) -> None:
         event("an event came too late")
 
 
-def push_with_crashes(case: Case, store: MemoryStore, data: st.DataObject) -> None:
+def push_with_crashes(case: Case, store: Crashing, data: st.DataObject) -> None:
     """In any batches; after a failure the source is replayed from somewhere before it."""
     done = 0
     while done < len(case.log):
