@@ -53,7 +53,7 @@ def filled(features: FeatureSet) -> MemoryStore:
 def test_a_damaged_checkpoint_is_a_matter_of_its_source_alone_until_it_is_mended(
     damaged: str, is_damaged_first: bool, tmp_path: Path
 ) -> None:
-    features, clock = features_in(tmp_path), [0.0]
+    features, clock = features_in(tmp_path), [10.0]
     store, asked, ts = filled(features), {"user": np.array([1])}, np.array([T0 + 1])
     reader = FeatureReader(features, store, lambda: clock[0], serves_absent=True)
     if not is_damaged_first:
