@@ -39,7 +39,9 @@ def batch_predict(
     where: str = option("", help="Predict only the rows that meet this SQL condition."),
     sql: str = option("", help="Predict the rows of this query: in INPUT's database, or without INPUT in DuckDB."),
     memory: str = option(
-        "512MB", help="Memory that DuckDB's query, and features, may take before they spill to disk."
+        "512MB",
+        help="Memory that DuckDB's query, and features, may take before they spill to disk. Nothing else grows "
+        "with the rows, and needs a limit.",
     ),
     time: str | None = option(
         None, help="The column of each row's time, for features. Default: the only one of timestamps."

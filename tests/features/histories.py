@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+from hypothesis import event
 from hypothesis import strategies as st
 
 from mlops_kit.features.definition.expressions.columns import DTYPES
@@ -18,7 +19,7 @@ from mlops_kit.features.definition.feature_set import (
     Kind,
     WindowFeature,
 )
-from tests.features.oracle import Conditions, Happening, Question, Row
+from tests.features.oracle import Conditions, Happening, Question, Row, lower_bound, typed
 
 FIELDS: Mapping[str, Kind] = {"x": "float64", "n": "int64", "b": "bool", "s": "string"}
 
@@ -107,8 +108,10 @@ def window_features(draw: st.DrawFn, name: str) -> WindowFeature:
 
 
 def entities(key: Sequence[KeyField]) -> st.SearchStrategy[list[tuple[Any, ...]]]:
-    """A few keys: events of many would never meet in a window."""
-    return st.lists(st.tuples(*(st.sampled_from(KEYS[part.kind]) for part in key)), min_size=1, max_size=3)
+    """A few keys: events of many would never meet in a window. The first has no part that is null."""
+    whole = st.tuples(*(st.sampled_from(KEYS[part.kind][:-1]) for part in key))
+    others = st.lists(st.tuples(*(st.sampled_from(KEYS[part.kind]) for part in key)), max_size=2)
+    return st.builds(lambda first, more: [first, *more], whole, others)
 
 
 def rows_of(
@@ -122,7 +125,9 @@ def rows_of(
 
 @st.composite
 def cases(draw: st.DrawFn, *, has_sequence: bool | None = None, most_events: int = 30) -> Case:
-    """Events at few times, in any order, some before 1970, some twice; and questions at the same times."""
+    """Events at few times, in any order, some before 1970, some twice; and questions at the same times. Half of the
+    events are at the edges of somebody's window.
+    """
     key = draw(keys())
     sequence = "seq" if (draw(st.booleans()) if has_sequence is None else has_sequence) else ""
     source = EventSource(
@@ -133,14 +138,52 @@ def cases(draw: st.DrawFn, *, has_sequence: bool | None = None, most_events: int
     base = draw(st.sampled_from([0, 3, 1_700_000_000_000_000]))
     times = st.integers(-2, 45).map(lambda offset: base + offset)
     known = draw(entities(key))
+    asked = draw(st.lists(rows_of([part.name for part in key], known), min_size=1, max_size=8))
+    questions = [Question(_finite(row), draw(times)) for row in asked]
     of_source = rows_of([part.column for part in key], known, are_near=draw(st.booleans()))
-    rows = draw(st.lists(of_source, max_size=most_events))
-    log = [Happening(row, draw(times | st.none()), seq) for seq, row in enumerate(rows)]
+    fewest = min(draw(st.sampled_from([4, 8, 15, 0])), most_events)
+    rows = draw(st.lists(of_source, min_size=fewest, max_size=most_events))
+    of_events = times_of_events(times, windows, questions)
+    log = [Happening(row, draw(of_events), seq) for seq, row in enumerate(rows)]
     if sequence:
         log = draw(st.permutations(log + draw(st.lists(st.sampled_from(log), max_size=4)) if log else log))
-    asked = draw(st.lists(rows_of([part.name for part in key], known), min_size=1, max_size=8))
-    features = FeatureSet((source,), (), windows, ())
-    return Case(features, list(log), [Question(_finite(row), draw(times)) for row in asked])
+    case = Case(FeatureSet((source,), (), windows, ()), list(log), questions)
+    tell_kinds(case)
+    return case
+
+
+def times_of_events(
+    times: st.SearchStrategy[int], windows: Sequence[WindowFeature], questions: Sequence[Question]
+) -> st.SearchStrategy[int | None]:
+    """Any of these times, or one at which a question's window begins or ends, or just before it; seldom none."""
+    begins = {lower_bound(window, question.ts) for window in windows for question in questions}
+    edges = begins | {question.ts for question in questions}
+    near = st.sampled_from(sorted(edges | {edge - 1 for edge in edges}))
+    return st.integers(0, 15).flatmap(lambda kind: st.none() if kind == 15 else near if kind % 2 else times)
+
+
+def tell_kinds(case: Case) -> None:
+    """What a case has: --hypothesis-show-statistics then says how many have it."""
+    seen = times_in_windows(case)
+    event(f"events in a window: {'some' if any(seen) else 'none'}")
+    event(f"equal times in a window: {'some' if has_ties(seen) else 'none'}")
+
+
+def times_in_windows(case: Case) -> list[list[int]]:
+    """For each question and each window, the times of the events of its key that are in it."""
+    found = []
+    for question in case.questions:
+        key = [typed(question.row[part.name]) for part in case.source.key]
+        mine = {e.seq: e.ts for e in case.log if key == [typed(e.row[part.column]) for part in case.source.key]}
+        times = [ts for ts in mine.values() if ts is not None and ts >= 0 and typed(None) not in key]
+        bounds = [(lower_bound(window, question.ts), question.ts) for window in case.features.windows]
+        found += [[ts for ts in times if low <= ts < high] for low, high in bounds]
+    return found
+
+
+def has_ties(seen: Sequence[Sequence[int]]) -> bool:
+    """Whether two events of a window have the same time."""
+    return any(len(times) > len({*times}) for times in seen)
 
 
 def _finite(row: Row) -> Row:

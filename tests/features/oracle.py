@@ -1,6 +1,9 @@
 """The rules of windows once more, in plain Python: sorted lists, fractions, and one rounding.
 
 It knows nothing of the code that it judges but the names of what a definition holds.
+
+Sums are fractions rather than `math.fsum`, which rounds a sum once as well, but not a mean or a variance that is made
+of sums, and which gives up where a part of a sum is too large. Where both have an answer, it is the same.
 """
 
 import math
@@ -91,6 +94,12 @@ def table_features(
     return values
 
 
+def lower_bound(feature: WindowFeature, ts: int) -> int:
+    """The time from which on a window has events that is asked for at a time."""
+    lower = ts - feature.window_us
+    return lower - lower % feature.hop_us if feature.hop_us else lower
+
+
 def typed(value: Value) -> tuple[str, Value]:
     """1, True and "1" are three keys."""
     return type(value).__name__, value
@@ -131,9 +140,7 @@ def _clean(value: Value) -> Value:
 def _aggregate(
     feature: WindowFeature, in_order: Sequence[Happening], question: Question, conditions: Conditions
 ) -> Value:
-    lower = question.ts - feature.window_us
-    if feature.hop_us:
-        lower -= lower % feature.hop_us
+    lower = lower_bound(feature, question.ts)
     seen = [
         (event.ts, event.row) for event in in_order if event.ts is not None and lower <= event.ts < question.ts
     ]
@@ -159,7 +166,7 @@ def _value_of(feature: WindowFeature, pairs: Sequence[tuple[int, Value]], now: i
         case "time_since_last":
             return (now - pairs[-1][0]) / 1e6 if pairs else None
         case "sum" | "mean" | "var" | "std":
-            return _moment(feature.aggregation, values)
+            return moment(feature.aggregation, values)
         case "min" | "max":
             best = min if feature.aggregation == "min" else max
             return best(values) if values else None
@@ -170,7 +177,8 @@ def _value_of(feature: WindowFeature, pairs: Sequence[tuple[int, Value]], now: i
             return values[-back] if len(values) >= back else None
 
 
-def _moment(aggregation: str, values: Sequence[Value]) -> float | None:
+def moment(aggregation: str, values: Sequence[Value]) -> float | None:
+    """The sum, mean, variance or deviation of a sample, rounded once; None where there is none."""
     if not values:
         return None
     exact = [Fraction(value) for value in values]

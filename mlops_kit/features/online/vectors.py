@@ -26,8 +26,8 @@ LOOK_S: Final = 1.0
 reads.
 """
 
-Found: TypeAlias = Sequence[Mapping[bytes, bytes]]
-"""For each source, the values of the keys that it knows."""
+Found: TypeAlias = Sequence[Mapping[bytes, bytes] | StoreError]
+"""For each source, the values of the keys that it knows, or why they cannot be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class FeatureReader:
         self._store = store
         self._clock = clock
         self._looked = 0.0
+        self._faults: dict[str, StoreError] = {}
         self._serves_absent = serves_absent
 
     def read(self, columns: Columns, ts: Array, *, with_current: bool = True) -> Vectors:
@@ -107,7 +108,7 @@ class FeatureReader:
         return [(encoded[source.key],) for source in self._sources]
 
     def fetch(self, keys: Sequence[Keys]) -> Found:
-        """What the store has of each source's keys, in one round trip. Raises StoreError."""
+        """What the store has of each source's keys, in one round trip. Raises StoreError if it has no answer."""
         steps = self._fetch(keys)
         try:
             addresses = next(steps)
@@ -145,7 +146,7 @@ class FeatureReader:
                 addresses += [(space, key) for key in wanted[-1]]
             found = yield addresses
             if not records or not self._look(found[: len(records)], now):
-                return _by_key(wanted, found[len(records) :])
+                return self._by_key(wanted, found[len(records) :])
 
     def make(
         self, keys: Sequence[Keys], found: Found, columns: Columns, ts: Array, without: Collection[str] = ()
@@ -158,7 +159,7 @@ class FeatureReader:
         parts = {
             source.name: source.part(of_rows, {}, ts, {})
             if source.name in without
-            else source.part(of_rows, values, ts, columns)
+            else _part(source, of_rows, values, ts, columns)
             for source, of_rows, values in zip(self._sources, keys, found, strict=True)
         }
         return self._joined(parts, ts, without)
@@ -168,7 +169,7 @@ class FeatureReader:
         errors: dict[str, StoreError] = {}
         for source, of_rows, values in zip(self._sources, keys, found, strict=True):
             try:
-                source.part(of_rows, values, ts, {})
+                _part(source, of_rows, values, ts, {})
             except StoreError as error:
                 errors[source.name] = error
         return errors
@@ -179,6 +180,8 @@ class FeatureReader:
         return [name for name, record in zip(self.sources, records, strict=True) if record is None]
 
     def _space(self, source: Source) -> str:
+        if source.name in self._faults:
+            return ""
         try:
             return source.space()
         except StoreError:
@@ -189,8 +192,27 @@ class FeatureReader:
     def _look(self, values: Sequence[Value | None], now: float) -> bool:
         """Take note of what is current; whether anything changed."""
         self._looked = now
-        changes = [source.look(value) for source, value in zip(self._sources, values, strict=True)]
+        changes = [self._look_at(source, value) for source, value in zip(self._sources, values, strict=True)]
         return any(changes)
+
+    def _look_at(self, source: Source, value: Value | None) -> bool:
+        """One that is damaged is no matter of the other sources."""
+        was_damaged = self._faults.pop(source.name, None) is not None
+        try:
+            return source.look(value) or was_damaged
+        except StoreError as error:
+            self._faults[source.name] = error
+            return False
+
+    def _by_key(self, wanted: Sequence[Sequence[bytes]], found: Sequence[Value | None]) -> Found:
+        by_source: list[Mapping[bytes, bytes] | StoreError] = []
+        first = 0
+        for source, keys in zip(self._sources, wanted, strict=True):
+            values = zip(keys, found[first : first + len(keys)], strict=True)
+            mine = {key: value.data for key, value in values if value is not None}
+            by_source.append(self._faults.get(source.name, mine))
+            first += len(keys)
+        return by_source
 
     def _joined(self, parts: Mapping[str, Part], ts: Array, without: Collection[str]) -> Vectors:
         found: dict[str, Array] = {}
@@ -209,10 +231,10 @@ class FeatureReader:
         )
 
 
-def _by_key(wanted: Sequence[Sequence[bytes]], found: Sequence[Value | None]) -> Found:
-    by_source, first = [], 0
-    for keys in wanted:
-        values = found[first : first + len(keys)]
-        by_source.append({key: value.data for key, value in zip(keys, values, strict=True) if value is not None})
-        first += len(keys)
-    return by_source
+def _part(
+    source: Source, keys: Keys, values: Mapping[bytes, bytes] | StoreError, ts: Array, columns: Columns
+) -> Part:
+    if isinstance(values, StoreError):
+        # Several batches may have the same one.
+        raise values.with_traceback(None)
+    return source.part(keys, values, ts, columns)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from hypothesis import event
 from hypothesis import strategies as st
 
 from mlops_kit.errors import StoreError
@@ -11,7 +12,7 @@ from mlops_kit.features.online.pushing import Pusher
 from mlops_kit.features.online.records import events_space
 from mlops_kit.stores.interface import Store
 from tests.features.histories import Case, events_frame
-from tests.features.online.memory_store import MemoryStore
+from tests.features.online.crashing_store import Crashing
 from tests.features.oracle import Happening
 
 
@@ -21,11 +22,12 @@ def states_of(store: Store, layout: Layout) -> dict[bytes, bytes]:
 
 def push(case: Case, store: Store, events: Sequence[Happening]) -> None:
     layout = compile_layout(case.source, case.features.windows)
-    seq = np.array([event.seq for event in events], np.int64)
-    Pusher(case.source, layout, store).push(events_frame(case.source, events), seq)
+    seq = np.array([one.seq for one in events], np.int64)
+    if Pusher(case.source, layout, store).push(events_frame(case.source, events), seq).late:
+        event("an event came too late")
 
 
-def push_with_crashes(case: Case, store: MemoryStore, data: st.DataObject) -> None:
+def push_with_crashes(case: Case, store: Crashing, data: st.DataObject) -> None:
     """In any batches; after a failure the source is replayed from somewhere before it."""
     done = 0
     while done < len(case.log):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlops_kit.errors import StoreError
@@ -19,6 +19,7 @@ from mlops_kit.stores.interface import Store
 from mlops_kit.stores.resolve import open_store
 from tests.features.histories import Case, cases
 from tests.features.online.asking import assert_right, in_sequence, undisturbed
+from tests.features.online.crashing_store import CrashingStore
 from tests.features.online.memory_store import MemoryStore
 from tests.features.online.pushes import push, push_with_crashes, states_of
 
@@ -54,6 +55,19 @@ def test_any_batches_with_crashes_and_replays_give_the_undisturbed_bytes(
     push_with_crashes(case, store, data)
     assert states_of(store, compile_layout(case.source, case.features.windows)) == undisturbed(case, case.log)
     assert_right(case, store)
+
+
+@given(cases(), LATENESS, st.data())
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_in_every_kind_of_store_crashes_and_replays_give_the_undisturbed_bytes(
+    store_uri: str, case: Case, lateness_us: int, data: st.DataObject
+) -> None:
+    case = in_sequence(case, lateness_us)
+    with closing(CrashingStore(store_uri)) as store:
+        push_with_crashes(case, store, data)
+        layout = compile_layout(case.source, case.features.windows)
+        assert states_of(store, layout) == undisturbed(case, case.log)
+        assert_right(case, store)
 
 
 def some_events(rows: int, users: int, seed: int = 0) -> pl.DataFrame:

@@ -51,6 +51,7 @@ class Lookup:
         self._reader = reader
         self._read = read
         self._is_refusing = is_refusing
+        self._told: dict[str, StoreError] = {}
         self._nothing: list[Mapping[bytes, bytes]] = [{} for _ in reader.sources]
 
     @staticmethod
@@ -109,11 +110,17 @@ class Lookup:
     def _leave_out_damaged(self, asked: Asked, keys: Sequence[Keys]) -> None:
         damaged = self._reader.damaged(keys, asked.found or self._nothing, _times((asked,)))
         for source, error in damaged.items():
-            log.warning("what the store has of a key of %s cannot be read: %s", source, error)
+            self._tell(source, error)
             if self._is_refusing:
                 self.done.append(Lookups(failed=1))
                 raise FeaturesUnavailableError from error
         asked.degraded = [*damaged]
+
+    def _tell(self, source: str, error: StoreError) -> None:
+        """What is wrong with a source, and not with a key of it, comes with each request: it is said once."""
+        if error is not self._told.get(source):
+            log.warning("what the store has of %s cannot be read: %s", source, error)
+        self._told[source] = error
 
     def _do_without(self, asked: Sequence[Asked]) -> None:
         """Defaults, where they are allowed."""

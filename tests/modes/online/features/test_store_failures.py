@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import polars as pl
 import pytest
 import tritonclient.grpc as triton_grpc
 
-from mlops_kit.features.online.records import now_us
+from mlops_kit.features.layout import compile_layout
+from mlops_kit.features.online.records import CHECKPOINT, now_us, source_key
+from mlops_kit.stores.interface import Write
+from mlops_kit.stores.resolve import open_store
 from tests.cli.mlkit import COMMAND
 from tests.features.online.stores import new_store
 from tests.modes.online.asking import metrics_of
+from tests.modes.online.features.conftest import PATIENT
 from tests.modes.online.features.project import Project, row
 from tests.modes.online.grpc.requests import typed_request
 from tests.modes.online.server import START_S, RunningServer, serving
@@ -176,6 +181,25 @@ def test_a_damaged_value_degrades_its_source_alone_for_requests_of_its_key_alone
         found = metrics_of(server)
         assert found["mlkit_degraded_requests_total", "eta"] == 1
         assert "x-mlkit-degraded" not in ask(server).headers
+
+
+def test_a_damaged_checkpoint_degrades_its_source_alone_until_it_is_mended(
+    project: Project, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    departures = project.definition.events[0]
+    key = source_key(compile_layout(departures, project.definition.windows))
+    with new_store("sqlite", request, tmp_path) as uri, closing(open_store(uri)) as store:
+        project.fill(uri)
+        [whole] = store.read([(CHECKPOINT, key)])
+        assert whole is not None
+        store.write(CHECKPOINT, [Write(key, b"damaged")])
+        with serving(project.bundle, "--store", uri, *PATIENT) as server:
+            for _ in range(3):
+                assert ask(server).headers["x-mlkit-degraded"] == "departures"
+            store.write(CHECKPOINT, [Write(key, whole.data)])
+            await_whole(server)
+            said = server.stop()[1]
+    assert "what the store has of departures cannot be read: a checkpoint of features" in said
 
 
 def test_a_time_is_taken_only_where_that_is_allowed(
