@@ -47,8 +47,10 @@ def inspect(
         "parity": f"{manifest.parity.rows} rows compared, largest error {manifest.parity.largest_error:.2g} "
         f"(tolerance {manifest.parity.tolerance:.2g})",
         "parameters": _where_parameters_are(manifest.parameters),
-        "row block": str(manifest.row_block),
+        "row block": f"{manifest.row_block} (rows are predicted in multiples of it: the same bits in any batch)",
     }
+    if found.features:
+        facts["keys"] = f"{_keys(found.features)}: what a request must have where features are looked up"
     for name, value in facts.items():
         console.print_line(f"{name:<11}{value}")
     for remark in manifest.parity.notes:
@@ -66,6 +68,11 @@ def _where_parameters_are(parameters: "Parameters") -> str:
             f"{parameters.attribute_values:,} inside of graph nodes (trees and linear models keep them there)"
         )
     return "; ".join(parts) or "none"
+
+
+def _keys(features: "FeatureSet") -> str:
+    kinds = {part.name: part.kind for source in (*features.events, *features.tables) for part in source.key}
+    return ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
 
 
 def _print_tables(manifest: "Manifest", features: "FeatureSet | None") -> None:

@@ -24,7 +24,12 @@ EXTRAS = {
     "s3": ("s3fs",),
     "cassandra": ("cassandra-driver",),
     "spark": ("pyspark",),
-}
+    "features": ("numba",),
+    "serve": (
+        "grpcio", "grpcio-health-checking", "grpcio-reflection", "httptools", "jh2", "prometheus-client",
+        "protobuf", "uvicorn", "uvloop",
+    ),
+}  # fmt: skip
 """The packages of each extra that mlkit itself imports."""
 
 CORE = (

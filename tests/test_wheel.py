@@ -8,9 +8,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.bundles import NAMES, write_bundle
+from tests.modes.online.server import serving
 
 ROOT = Path(__file__).parents[1]
 UV = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
@@ -103,3 +105,19 @@ def test_the_template_is_trained_exported_and_scored_by_the_installed_wheel(whee
     environment = (f"PATH={tmp_path}/venv/bin:/usr/bin:/bin", "OMP_NUM_THREADS=1")
     run("env", *environment, "make", "export", "batch", cwd=tmp_path / "project")
     assert list((tmp_path / "project" / "predictions").rglob("*.parquet"))
+
+
+def test_the_server_needs_nothing_but_its_extra(wheel: Path, tmp_path: Path) -> None:
+    """Other extras hold packages back: alone, it gets the newest."""
+    run(UV, "venv", "--quiet", "--python", sys.executable, "venv", cwd=tmp_path)
+    package = f"mlops-kit[serve] @ {wheel.as_uri()}"
+    run(UV, "pip", "install", "--quiet", "--python", "venv/bin/python", package, cwd=tmp_path)
+    bundle, mlkit = write_bundle(tmp_path / "tiny"), str(tmp_path / "venv" / "bin" / "mlkit")
+    with serving(bundle, command=[mlkit]) as server, server.client() as client:
+        answer = client.post("/invocations", json={"inputs": dict.fromkeys(NAMES, 1.0)})
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            checked = channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+            listed = channel.unary_unary("/grpc.health.v1.Health/List")(b"")
+    assert answer.json() == {"predictions": [{"prediction": 3160.0}]}
+    assert checked == b"\x08\x01"  # status: SERVING
+    assert b"tiny" in listed

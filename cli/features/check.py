@@ -49,6 +49,7 @@ def check(
     for warning in (*joined.warnings, *warn_of_heavy_keys(definition)):
         console.note(warning)
     if first is not None:
+        console.note("values differ, too, where history lacks events that were pushed: add them, and check again")
         raise typer.Exit(DIFFERENT)
 
 

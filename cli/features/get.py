@@ -54,8 +54,9 @@ def _parse_keys(texts: list[str], features: "FeatureSet") -> dict[str, Any]:
     for text in texts:
         name, is_pair, value = text.partition("=")
         if not is_pair or name not in fields:
-            fix = suggestion([name], list(fields)) or f"write --key {next(iter(fields))}=VALUE"
-            raise UsageError(f"{name!r} is no part of a key", f"there are {listed(list(fields))}", fix)
+            written = name if name in fields else next(iter(fields))
+            fix = ("" if name in fields else suggestion([name], list(fields))) or f"write --key {written}=VALUE"
+            raise UsageError(f"{text!r} is no part of a key", f"there are {listed(list(fields))}", fix)
         found[name] = _parse_value(value, fields[name])
     if missing := [name for name in fields if name not in found]:
         raise UsageError(f"a part of the key is missing: {listed(missing)}", fix=f"add --key {missing[0]}=VALUE")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mlops_kit.features.online.dead_letters import Letter
     from mlops_kit.features.online.push_run import PushTotals
 
+LOST = 1
+
 
 def push(
     context: typer.Context,
@@ -36,7 +38,8 @@ def push(
     """Apply events to the state of their keys, and print the number up to which they are safe.
 
     Events are numbered in their source. Whatever is pushed twice under the same number counts once, so
-    after a crash push again from the number after the last one printed, or from any before it.
+    after a crash push again from the number after the last one printed, or from any before it. Exits
+    with 1 if an event is refused and there is no --dead-letter to keep it.
 
     \b
     Example:
@@ -70,6 +73,8 @@ def push(
         batches = read_events(stream, found, columns_in_use(found, layout), batch)
         totals = push_batches(pusher, found, batches, first, bury, _reporter(json=json))
     _show(totals, unkept.reason, json=json)
+    if totals.refused and not dead_letter:
+        raise typer.Exit(LOST)
 
 
 class _Unkept:

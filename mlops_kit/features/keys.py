@@ -43,8 +43,9 @@ def encode_keys(frame: pl.DataFrame, columns: Sequence[str], kinds: Sequence[Kin
     return codes, [_shortened(text.encode()) for text in texts.to_list()]
 
 
-def encode_key(values: Sequence[Any], kinds: Sequence[Kind]) -> bytes | None:
-    """One key; None if a field is. Raises InputError for a value of another type than its kind.
+def encode_key(values: Sequence[Any], kinds: Sequence[Kind], names: Sequence[str] = ()) -> bytes | None:
+    """One key; None if a field is. Raises InputError for a value of another type than its kind, called by its name
+    if there are `names`.
 
     >>> encode_key([17, "a|b"], ["int64", "string"]), encode_key(["17"], ["string"])
     (b'i17|sa%7Cb', b's17')
@@ -58,16 +59,16 @@ def encode_key(values: Sequence[Any], kinds: Sequence[Kind]) -> bytes | None:
             parts.append("s" + text)
         elif kind == "int64" and isinstance(value, (int, np.integer)) and not isinstance(value, bool):
             if not _LEAST <= value <= _LARGEST:
-                raise _unfit(len(parts), "a number beyond 64 bits", kind)
+                raise _unfit(len(parts), "a number beyond 64 bits", kind, names)
             parts.append(f"i{value}")
         elif kind == "bool" and isinstance(value, (bool, np.bool_)):
             parts.append("b1" if value else "b0")
         else:
-            raise _unfit(len(parts), type(value).__name__, kind)
+            raise _unfit(len(parts), type(value).__name__, kind, names)
     try:
         return _shortened("|".join(parts).encode())
     except UnicodeEncodeError as error:
-        raise _unfit(len(parts) - 1, "text that is not UTF-8", "string") from error
+        raise _unfit(len(parts) - 1, "text that is not UTF-8", "string", names) from error
 
 
 def key_columns(frame: pl.DataFrame, columns: Sequence[str], kinds: Sequence[Kind]) -> pl.DataFrame:
@@ -132,8 +133,7 @@ def _shortened(key: bytes) -> bytes:
     return key if len(key) <= MOST_BYTES else b"h" + hashlib.blake2b(key, digest_size=32).hexdigest().encode()
 
 
-def _unfit(place: int, found: str, kind: Kind) -> InputError:
+def _unfit(place: int, found: str, kind: Kind, names: Sequence[str]) -> InputError:
     """Without the value, which may be somebody's secret."""
-    return InputError(
-        f"field {place + 1} of the key is {found}", f"the features' keys have {EXPECTED[kind]} there"
-    )
+    what = f"the key {names[place]!r} is {found}" if names else f"field {place + 1} of the key is {found}"
+    return InputError(what, f"the features' keys have {EXPECTED[kind]} there")

@@ -72,5 +72,7 @@ def test_a_value_of_another_type_is_no_key_and_is_not_repeated(value: Any, kind:
     with pytest.raises(InputError) as refusal:
         encode_key([value], [kind])
     assert "field 1 of the key" in str(refusal.value)
+    with pytest.raises(InputError, match="the key 'shop' is"):
+        encode_key([value], [kind], ["shop"])
     with pytest.raises(InputError, match="key 'k'"):
         encode_keys(pl.DataFrame({"k": [value]}), ["k"], [kind])

@@ -74,6 +74,11 @@ def test_one_flight_is_predicted_as_among_all_others(project: Path) -> None:
     assert float(alone[1]) in among["prediction"].to_list()
 
 
+def test_the_bundle_says_which_keys_a_request_must_have(project: Path) -> None:
+    said = run("mlkit inspect bundles/eta", project)
+    assert re.search(r"^keys +(\w+ \(string\), )*origin \(string\)", said, re.MULTILINE)
+
+
 @pytest.fixture(scope="module")
 def served(project: Path) -> str:
     """What the commands said that are under "Serve it"."""

@@ -108,4 +108,5 @@ def _only_timestamp(schema: pl.Schema) -> str:
     if len(found) == 1:
         return found[0]
     why = f"{listed(found)} are timestamps" if found else "no column is a timestamp"
-    raise UsageError("which column has the time of each row?", why, "name it with --time, or time=")
+    fix = "name it with --time, by which text in a CSV file is read as times, too; in Python with time="
+    raise UsageError("which column has the time of each row?", why, fix)

@@ -192,9 +192,9 @@ def keys_of_rows(key: Sequence[KeyField], columns: Columns) -> list[bytes | None
     """
     if missing := [field.name for field in key if field.name not in columns]:
         raise MissingColumnsError(missing, columns)
-    kinds = [field.kind for field in key]
+    kinds, names = [field.kind for field in key], [field.name for field in key]
     rows = zip(*(columns[field.name].tolist() for field in key), strict=True)
-    return [None if any(map(_is_missing, row)) else encode_key(row, kinds) for row in rows]
+    return [None if any(map(_is_missing, row)) else encode_key(row, kinds, names) for row in rows]
 
 
 def key_of_row(key: Sequence[KeyField], row: Mapping[str, Any]) -> bytes | None:
@@ -202,7 +202,9 @@ def key_of_row(key: Sequence[KeyField], row: Mapping[str, Any]) -> bytes | None:
     if missing := [field.name for field in key if field.name not in row]:
         raise MissingColumnsError(missing, row)
     values = [row[field.name] for field in key]
-    return None if any(map(_is_missing, values)) else encode_key(values, [field.kind for field in key])
+    if any(map(_is_missing, values)):
+        return None
+    return encode_key(values, [field.kind for field in key], [field.name for field in key])
 
 
 def _is_missing(value: object) -> bool:

@@ -26,6 +26,12 @@ LOOK_S: Final = 1.0
 reads.
 """
 
+AHEAD: Final = StoreError(
+    "a key has an event from the future",
+    "by now the store has forgotten what is older than that and its lateness",
+    "look at the clock of whoever sent it; mlkit features materialize --rebuild goes by history alone",
+)
+
 Found: TypeAlias = Sequence[Mapping[bytes, bytes] | StoreError]
 """For each source, the values of the keys that it knows, or why they cannot be found."""
 
@@ -164,12 +170,13 @@ class FeatureReader:
         }
         return self._joined(parts, ts, without)
 
-    def damaged(self, keys: Sequence[Keys], found: Found, ts: Array) -> dict[str, StoreError]:
-        """The sources of which the store has values for these keys that cannot be read, and what is wrong."""
+    def unusable(self, keys: Sequence[Keys], found: Found, ts: Array) -> dict[str, StoreError]:
+        """The sources of which the store has nothing for these keys and times that can be used, and why."""
         errors: dict[str, StoreError] = {}
         for source, of_rows, values in zip(self._sources, keys, found, strict=True):
             try:
-                _part(source, of_rows, values, ts, {})
+                if _part(source, of_rows, values, ts, {}).is_too_old.any():
+                    errors[source.name] = AHEAD
             except StoreError as error:
                 errors[source.name] = error
         return errors

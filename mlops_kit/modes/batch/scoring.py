@@ -19,7 +19,7 @@ from mlops_kit.modes.batch.conversion import (
 from mlops_kit.modes.batch.sources.interface import BadRow, Chunk
 from mlops_kit.modes.batch.sources.where import RowFilter
 from mlops_kit.predictor import Predictor
-from mlops_kit.schema import Array
+from mlops_kit.schema import INTEGERS, Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,8 @@ def _check_columns(predictor: Predictor, columns: Sequence[str], offered: pa.Sch
     for column in predictor.signature.columns:
         type_ = offered.field(column.name).type
         if is_text(type_) and column.dtype != "string":
-            fix = f'cast it: --sql "SELECT … TRY_CAST({column.name} AS DOUBLE) …"'
+            kind = "BIGINT" if column.dtype in INTEGERS else "DOUBLE"
+            fix = f'cast it: --sql "SELECT … TRY_CAST({column.name} AS {kind}) …"'
             raise InputError(f"column {column.name!r} is text where the model takes {column.expected}", fix=fix)
 
 

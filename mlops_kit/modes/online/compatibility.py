@@ -35,7 +35,7 @@ def explain_change(
 def _explain(kind: str, old: Sequence[Part], new: Sequence[Part]) -> str:
     before, after = [part.name for part in old], [part.name for part in new]
     changes = {
-        "has no more": [name for name in before if name not in after],
+        "no longer has the": [name for name in before if name not in after],
         "has the new": [name for name in after if name not in before],
         "has others for": [one.name for one, other in zip(old, new, strict=False) if not _is_taken(one, other)],
     }

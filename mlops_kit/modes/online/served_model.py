@@ -101,6 +101,7 @@ class ServedModel:
         """As of when a request is asked, if its parameters say so. Raises InputError. Other models ignore it."""
         if self.lookup and request.asked and (value := parameters.get(NAME)) is not None:
             request.asked.as_of_us = parse_as_of(value, is_taken=self.lookup.takes_request_time)
+            request.asked.is_timed = True
 
     async def infer(self, request: Request, deadline: float, at_us: int) -> Answer:
         """`at_us` is when the request began, in microseconds since 1970.
@@ -111,7 +112,7 @@ class ServedModel:
         if not request.rows:
             return Answer(self.predictor.run(request.feeds, 0), 0.0, 0.0, 0)
         if (asked := request.asked) is not None:
-            if asked.as_of_us < 0:
+            if not asked.is_timed:
                 asked.as_of_us = at_us
             looked_up = await self._batcher.submit(request.feeds, request.rows, deadline)
             looked_up.model_s -= asked.made_s

@@ -97,7 +97,7 @@ class CassandraTable:
     def _check_key(self, entry: Entry, key: Sequence[str]) -> None:
         if len(key) != len(entry.key):
             what = f"{self._address}: its key is {listed(entry.key)}"
-            raise UsageError(what, f"{len(key)} values were given", "give one for each column, in this order")
+            raise UsageError(what, f"{len(key)} given", "give one for each column, in this order")
 
 
 def _published(entry: Entry) -> Published:

@@ -93,7 +93,7 @@ class RedisTable:
                 self._seen = None
         if len(key) != len(entry.key):
             named = ", ".join(repr(column) for column in entry.key)
-            raise UsageError(f"{self._address}: its key is {named}", f"{len(key)} values were given")
+            raise UsageError(f"{self._address}: its key is {named}", f"{len(key)} given")
         return StoredPrediction(orjson.loads(row), entry.digest, entry.predicted_at) if row else None
 
     def close(self) -> None:

@@ -153,7 +153,7 @@ def checked_entry(entries: Sequence[Entry], table: str, key: Sequence[str]) -> E
     if not names:
         raise UsageError(f"table {table!r} has no key to look up by", fix="run again with --key COLUMNS")
     if len(names) != len(key):
-        why = f"{len(key)} values were given"
+        why = f"{len(key)} given"
         raise UsageError(f"table {table!r}: its key is {listed(names)}", why, "give one value for each")
     return entries[0]
 

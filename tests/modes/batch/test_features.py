@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from mlops_kit.errors import InputError, UsageError
+from mlops_kit.errors import InputError, UnfitRowsError, UsageError
 from mlops_kit.exporters.export import export
 from mlops_kit.features import Events, count, join, mean
 from mlops_kit.modes.batch.job import BatchJob
@@ -135,6 +135,16 @@ def test_bad_rows_are_put_aside_and_the_others_keep_their_features(
     report = run(replace(job, input=str(tmp_path / "rows.csv"), time="t"))
     assert (report.rows, report.bad_rows) == (ROWS - 2, 2)
     check(job, model, rows.filter(~pl.col("id").is_in([6, 8])))
+
+
+def test_a_file_without_rows_is_no_reason_to_fail_elsewhere(job: BatchJob, rows: pl.DataFrame) -> None:
+    rows.clear().write_parquet(Path(job.input) / "0.parquet")
+    assert run(job).rows == ROWS - 100
+    for file in Path(job.input).iterdir():
+        rows.clear().write_parquet(file)
+    with pytest.raises(UnfitRowsError, match="no row to publish"):
+        run(job)
+    assert run(replace(job, allow_empty=True)).rows == 0
 
 
 def test_a_history_that_grew_is_a_reason_to_predict_anew(

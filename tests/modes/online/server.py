@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +53,15 @@ class RunningServer:
 
 
 @contextmanager
-def serving(*words: object, **environment: str) -> Iterator[RunningServer]:
+def serving(*words: object, command: Sequence[str] = COMMAND, **environment: str) -> Iterator[RunningServer]:
     """`mlkit serve WORDS` on a port of its own, once it is ready."""
-    command = [*COMMAND, "serve", *map(str, words), "--port", "0", "--grpc-port", "0"]
+    words = ("serve", *words, "--port", "0", "--grpc-port", "0")
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+        [*command, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
     )
     try:
         assert process.stdout is not None

@@ -17,7 +17,7 @@ CHANGES: dict[str, tuple[Signature, str]] = {
     "a wider number is taken": (replace(OLD, columns=(replace(A, dtype="float64"), B)), ""),
     "other tensors": (replace(OLD, tensors=()), ""),
     "one more column": (replace(OLD, columns=(A, B, NEW)), "it has the new columns 'new'"),
-    "one column fewer": (replace(OLD, columns=(A,)), "it has no more columns 'b'"),
+    "one column fewer": (replace(OLD, columns=(A,)), "it no longer has the columns 'b'"),
     "another order": (replace(OLD, columns=(B, A)), "it has its columns in another order"),
     "a narrower number": (replace(OLD, columns=(replace(A, dtype="int8"), B)), "it has others for columns 'a'"),
     "text": (replace(OLD, columns=(replace(A, dtype="string"), B)), "it has others for columns 'a'"),
@@ -25,7 +25,7 @@ CHANGES: dict[str, tuple[Signature, str]] = {
     "no missing value": (replace(OLD, columns=(A, replace(B, nullable=False))), "it has others for columns 'b'"),
     "another output": (
         replace(OLD, outputs=(replace(ANSWER, name="price"),)),
-        "it has no more outputs 'answer', it has the new outputs 'price'",
+        "it no longer has the outputs 'answer', it has the new outputs 'price'",
     ),
     "a wider output": (replace(OLD, outputs=(replace(ANSWER, dtype="float64"),)), "it has others for outputs 'answer'"),
 }  # fmt: skip
@@ -40,7 +40,7 @@ FEATURE = Column("feature", "float64", nullable=True)
 OPTIONAL: dict[str, tuple[tuple[Column, ...], set[str], str]] = {
     "one more": ((A, B, FEATURE, NEW), {"feature", "new"}, ""),
     "another order": ((A, FEATURE, B), {"feature"}, ""),
-    "one fewer": ((A, B), set(), "it has no more columns 'feature'"),
+    "one fewer": ((A, B), set(), "it no longer has the columns 'feature'"),
     "needed from now on": ((A, B, FEATURE), set(), "it has the new columns 'feature'"),
     "text": ((A, B, replace(FEATURE, dtype="string")), {"feature"}, "it has others for columns 'feature'"),
 }

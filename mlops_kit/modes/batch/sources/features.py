@@ -145,6 +145,9 @@ class FeatureSource:
                 numbers.append(_numbers(chunk))
             units[part] = rows, np.concatenate(numbers)
             rows += len(units[part][1])
+        if not frames:
+            none = self._rows.schema.empty_table().select(list(self._asking.columns))
+            frames.append(pl.DataFrame(none).with_columns(pl.selectors.categorical().cast(pl.String)))
         before = sum(self._own[part].rows for part in places[: places.index(unit.part)])
         spine = read_spine(pl.concat(frames), self._asking, before)
         with tempfile.TemporaryDirectory(prefix="mlkit-features-") as folder:

@@ -29,10 +29,10 @@ class Looked:
 @dataclass(slots=True, eq=False)
 class Asked:
     """`columns` have a value for each row, those of `given` features None where the request has none; `keys` those
-    of each source. `as_of_us` is T, -1 until it is taken. `found` is what the store had, which took it `fetch_s`,
-    and None where that is not known and no defaults are allowed; `degraded` the sources whose features have
-    defaults because it did not answer, or gave what cannot be read. In the end, its rows are those of `looked`
-    from `first` on.
+    of each source. `as_of_us` is T: when the request began, or what the client asked for if it `is_timed`. `found`
+    is what the store had, which took it `fetch_s`, and None where that is not known and no defaults are allowed;
+    `degraded` the sources whose features have defaults because it did not answer, or gave what cannot be used. In
+    the end, its rows are those of `looked` from `first` on.
     """
 
     rows: int
@@ -40,6 +40,7 @@ class Asked:
     given: Mapping[str, Values]
     keys: Sequence[Keys]
     as_of_us: int = -1
+    is_timed: bool = False
     found: Found | None = None
     fetch_s: float = 0.0
     degraded: Sequence[str] = ()

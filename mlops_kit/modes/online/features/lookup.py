@@ -83,15 +83,7 @@ class Lookup:
         started = time.perf_counter()
         if asked[0].found is None:
             raise FeaturesUnavailableError
-        keys = self._keys(asked)
-        try:
-            vectors = self._make(asked, keys)
-        except StoreError:
-            if len(asked) > 1:
-                raise
-            self._leave_out_damaged(asked[0], keys)
-            vectors = self._make(asked, keys)
-        vectors.refuse_too_old()
+        vectors = self._vectors(asked)
         seconds = time.perf_counter() - started
         values = {**vectors.values, **_overridden(vectors, asked, rows)}
         columns = {name: _gather(asked, name, name in self.columns.shaped) for name in self.columns.needed}
@@ -103,23 +95,40 @@ class Lookup:
     def _keys(self, asked: Sequence[Asked]) -> list[Keys]:
         return [[key for one in asked for key in one.keys[place]] for place in range(len(self._nothing))]
 
+    def _vectors(self, asked: Sequence[Asked]) -> Vectors:
+        """Defaults for what the store cannot tell. Raises InputError where that is due to a client's own T."""
+        keys = self._keys(asked)
+        try:
+            vectors = self._make(asked, keys)
+            if len(asked) > 1 or asked[0].is_timed:
+                vectors.refuse_too_old()
+            if not vectors.is_too_old.any():
+                return vectors
+        except StoreError:
+            if len(asked) > 1:
+                raise
+        self._leave_out_unusable(asked[0], keys)
+        vectors = self._make(asked, keys)
+        vectors.refuse_too_old()
+        return vectors
+
     def _make(self, asked: Sequence[Asked], keys: Sequence[Keys]) -> Vectors:
         own = {name: _gather(asked, name) for name in self.columns.asked}
         return self._reader.make(keys, asked[0].found or self._nothing, own, _times(asked), asked[0].degraded)
 
-    def _leave_out_damaged(self, asked: Asked, keys: Sequence[Keys]) -> None:
-        damaged = self._reader.damaged(keys, asked.found or self._nothing, _times((asked,)))
-        for source, error in damaged.items():
+    def _leave_out_unusable(self, asked: Asked, keys: Sequence[Keys]) -> None:
+        unusable = self._reader.unusable(keys, asked.found or self._nothing, _times((asked,)))
+        for source, error in unusable.items():
             self._tell(source, error)
             if self._is_refusing:
                 self.done.append(Lookups(failed=1))
                 raise FeaturesUnavailableError from error
-        asked.degraded = [*damaged]
+        asked.degraded = [*unusable]
 
     def _tell(self, source: str, error: StoreError) -> None:
         """What is wrong with a source, and not with a key of it, comes with each request: it is said once."""
         if error is not self._told.get(source):
-            log.warning("what the store has of %s cannot be read: %s", source, error)
+            log.warning("what the store has of %s cannot be used: %s", source, error)
         self._told[source] = error
 
     def _do_without(self, asked: Sequence[Asked]) -> None:

@@ -88,6 +88,14 @@ class Health:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no model or service of this name")
         return Status(status=status)
 
+    async def List(  # noqa: N802 - the service's name for it
+        self, _request: Any, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> Any:
+        """Of the server and of every model. Newer versions of the protocol's package have it, and ask for it."""
+        self._readiness.look()
+        statuses = {name: Status(status=_status(is_ready)) for name, is_ready in self._readiness.seen.items()}
+        return health_pb2.HealthListResponse(statuses=statuses)
+
     async def Watch(  # noqa: N802 - the service's name for it
         self, request: health_pb2.HealthCheckRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:

@@ -199,7 +199,7 @@ def test_a_damaged_checkpoint_degrades_its_source_alone_until_it_is_mended(
             store.write(CHECKPOINT, [Write(key, whole.data)])
             await_whole(server)
             said = server.stop()[1]
-    assert "what the store has of departures cannot be read: a checkpoint of features" in said
+    assert "what the store has of departures cannot be used: a checkpoint of features" in said
 
 
 def test_a_time_is_taken_only_where_that_is_allowed(
