@@ -71,7 +71,8 @@ def _where_parameters_are(parameters: "Parameters") -> str:
 
 
 def _keys(features: "FeatureSet") -> str:
-    kinds = {part.name: part.kind for source in (*features.events, *features.tables) for part in source.key}
+    keys = [*(source.key for source in features.events), *(table.key for table in features.tables)]
+    kinds = {part.name: part.kind for key in keys for part in key}
     return ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
 
 

@@ -64,7 +64,7 @@ def test_a_damaged_checkpoint_is_a_matter_of_its_source_alone_until_it_is_mended
     clock[0] += 2
     keys = reader.encode(asked)
     found = reader.fetch(keys)
-    assert [*reader.damaged(keys, found, ts)] == [damaged]
+    assert [*reader.unusable(keys, found, ts)] == [damaged]
     with pytest.raises(StoreError, match="a checkpoint of features in the store is damaged"):
         reader.make(keys, found, asked, ts)
     values = reader.make(keys, found, asked, ts, without=[damaged]).values

@@ -13,7 +13,7 @@ from tests.modes.online.features.in_process import MODEL, serving_in_process
 DEFINITION = """
 from mlops_kit.features import Events, sum
 
-clicks = Events("clicks", key="user", time="at", history="clicks.parquet", lateness="1h")
+clicks = Events("clicks", key="user", time="at", history="clicks.parquet", lateness="1h", columns={"user": "string", "x": "float64"})
 features = [clicks.window("1h").agg(total=sum("x", default=0.0))]
 """
 YEAR_US = 365 * 86400 * 10**6
