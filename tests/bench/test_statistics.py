@@ -100,7 +100,8 @@ def test_a_search_ends_just_below_the_limit(limit: float, start: float, factor: 
         return rate <= limit
 
     found = largest_rate(is_met, start, factor, resolution)
-    if start < 900 * limit:
+    # Steps halve the rate, and none is smaller than a thousandth of the first.
+    if start < 500 * limit:
         assert found <= limit <= found * resolution
         assert len(tried) < 40
 

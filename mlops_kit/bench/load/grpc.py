@@ -26,7 +26,7 @@ HEAD = struct.Struct(">I")
 SETTING = struct.Struct(">HI")
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
     """A frame as it is sent."""
     return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
 
@@ -94,7 +94,7 @@ class GrpcConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._frames = Frames()
         self._stream = -1
-        self._unsent = b""
+        self._unsent = memoryview(b"")
         self._room, self._stream_room, self._first_stream_room = FIRST_WINDOW, 0, FIRST_WINDOW
         self._unread = 0
 
@@ -115,7 +115,7 @@ class GrpcConnection(asyncio.Protocol):
         """Send it as far as the server has room, and the rest later."""
         self._stream += 2
         self._stream_room = self._first_stream_room
-        self._unsent = struct.pack(">BI", 0, len(request)) + request
+        self._unsent = memoryview(struct.pack(">BI", 0, len(request)) + request)
         block = self._blocks[self._stream > 1]
         self._pump(frame(HEADERS, END_HEADERS, self._stream, block))
 
