@@ -98,9 +98,9 @@ def _measure_memory(bundle: Path, folder: Path, sizes: list[int]) -> None:
         source = write_flights(folder / "rows.parquet", size)
         shutil.rmtree(folder / "out", ignore_errors=True)
         done = subprocess.run(_mlkit(bundle, source, folder / "out"), check=True, capture_output=True, text=True)
-        report = json.loads(done.stdout)
-        peaks.append(report["peak_memory_bytes"])
-        print(f"{size:>12,} rows   peak {peaks[-1] / 1e6:5.0f} MB   {report['rows_per_s']:>10,} rows/s")
+        said = json.loads(done.stdout)
+        peaks.append(said["peak_memory_bytes"])
+        print(f"{size:>12,} rows   peak {peaks[-1] / 1e6:5.0f} MB   {said['rows_per_s']:>10,} rows/s")
         source.unlink()
     spread = max(peaks) / min(peaks) - 1
     report("peak memory, MB", max(peaks) / 1e6, "<", MEMORY_TARGET / 1e6)
